@@ -1,0 +1,126 @@
+package engine
+
+import "utppunch/utp/internal/wire"
+
+// How a connection ends.
+//
+// CloseWrite sends a FIN and goes on reading (half-close). Close does that, throws
+// away what is received, and ends the connection when everything was
+// acknowledged and the peer's FIN has come, or has not come for Linger. What we
+// wrote is delivered even when received data was left unread; but data that
+// arrives after all of ours was acknowledged is answered by a RESET, as nobody
+// will read it. Without progress for Linger the rest is given up, with a RESET.
+//
+// When both FINs were acknowledged the connection is Finished; the endpoint
+// keeps a tombstone that acknowledges the peer's FIN again if it is repeated.
+
+// Close ends both directions. It never loses what Write took.
+func (c *Conn) Close(now Time) {
+	switch {
+	case c.closing || c.state == closed:
+		c.closing = true
+		c.CloseRead(now)
+	case c.state != connected:
+		c.abort(Aborted)
+	default:
+		c.closing = true
+		c.CloseRead(now)
+		c.CloseWrite()
+		c.lastProgress = now
+		c.timers.set(timerLinger, now.Add(c.params.Linger))
+		c.maybeFinish()
+	}
+}
+
+// Abort ends the connection now: a RESET is sent and everything thrown away.
+func (c *Conn) Abort() {
+	if c.state != closed {
+		c.abort(Aborted)
+	}
+}
+
+func (c *Conn) abort(r Reason) {
+	c.resetDue = !c.synDue // unless the peer has heard nothing of us yet
+	c.close(r)
+}
+
+// close enters the closed state. What was received remains readable.
+func (c *Conn) close(r Reason) {
+	if r != Finished {
+		c.ack = ackState{}
+	}
+	if r == Aborted {
+		c.in.clear(c.params.Memory)
+	}
+	c.state, c.reason = closed, r
+	c.timers = timers{}
+	c.ahead.clear(c.params.Memory)
+	c.buf.release(c.params.Memory, c.buf.end)
+	nxt := c.out.nxt
+	c.out = inflight{una: nxt, nxt: nxt}
+	c.params.Memory.Release(c.window.limit)
+	c.events |= EventClosed | EventReadable | EventWritable
+}
+
+// maybeFinish ends the connection when both directions have ended.
+func (c *Conn) maybeFinish() {
+	if c.state != connected || !c.finSent || c.out.count() > 0 {
+		return
+	}
+	if c.eof {
+		c.close(Finished)
+	}
+}
+
+// lingerTimeout ends a closed connection that makes no progress. A peer that
+// merely reads slowly, so that its window is closed, gets as long as before.
+func (c *Conn) lingerTimeout(now Time) {
+	patience := c.params.Linger
+	if c.peerWindow == 0 && !c.flushed() {
+		patience = max(patience, c.params.Timeout)
+	}
+	if at := c.lastProgress.Add(patience); at > now {
+		c.timers.set(timerLinger, at)
+		return
+	}
+	if c.flushed() {
+		// The peer does not end its side; transmission never does.
+		c.close(Finished)
+		return
+	}
+	c.abort(TimedOut)
+}
+
+// handleReset takes a RESET that is the peer's: its ack_nr is one that the peer
+// can have. Its seq_nr means nothing, libutp's is random.
+func (c *Conn) handleReset(p *wire.Packet) {
+	low, high := c.out.una-ackTolerance, c.out.nxt
+	valid := !p.AckNr.Before(low) && !p.AckNr.After(high)
+	if c.state == synRecv && p.SeqNr == c.irs+1 {
+		// An initiator that gave up before our SYN-ACK reached it cannot know
+		// our numbers, but it knows its own.
+		valid = true
+	}
+	if !valid {
+		c.stats.Invalid++
+		return
+	}
+	if c.endedCleanly() {
+		c.eof = true
+		c.close(Finished)
+		return
+	}
+	c.close(ResetByPeer)
+}
+
+// endedCleanly reports whether a RESET now is merely how the peer goes away.
+// Others forget a connection as soon as they have answered our FIN, without one
+// of their own (transmission), or while we still acknowledge theirs (libutp).
+// Our own kind always sends a FIN unless it means a RESET.
+func (c *Conn) endedCleanly() bool {
+	finAlone := c.out.count() == 1 && c.finSent
+	if c.buf.len() > 0 || !finAlone && c.out.count() > 0 {
+		return false
+	}
+	return c.eof && c.finQueued || c.finSent && !c.ownKind
+}

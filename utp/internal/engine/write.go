@@ -1,0 +1,70 @@
+package engine
+
+// minSendBuffer is the least that Write may buffer, unless SendBuffer is less.
+const minSendBuffer = 64 << 10
+
+// Write takes bytes to send, as many as there is room for, and returns how
+// many. Zero for a non-empty b means to wait for EventWritable.
+func (c *Conn) Write(b []byte) int {
+	n := min(len(b), c.Writable())
+	c.blocked = n < len(b)
+	c.buf.write(c.params.Memory, b[:n])
+	return n
+}
+
+// WriteChunk is Write for the first n bytes of a chunk borrowed from Memory,
+// which is not copied and must not be touched afterwards. It takes all of it
+// however full the buffer is; call it only while Writable is positive.
+func (c *Conn) WriteChunk(chunk *Chunk, n int) { c.buf.writeChunk(chunk, n) }
+
+// Writable returns the number of bytes that Write would take: a buffer of twice
+// the congestion window keeps the network busy while the application is woken.
+func (c *Conn) Writable() int {
+	if c.finQueued || c.state == closed {
+		return 0
+	}
+	limit := minSendBuffer
+	if c.cc != nil {
+		limit = max(limit, 2*c.cc.window())
+	}
+	return max(0, min(limit, c.params.SendBuffer)-c.buf.len())
+}
+
+// WaitWritable asks for EventWritable when there is room.
+func (c *Conn) WaitWritable() { c.blocked = true }
+
+// wakeWriter raises EventWritable when a blocked Write can take a good piece,
+// or when all is acknowledged.
+func (c *Conn) wakeWriter() {
+	if c.blocked && c.Writable() >= min(minSendBuffer, c.params.SendBuffer)/4 {
+		c.blocked = false
+		c.events |= EventWritable
+	}
+	if c.flushed() {
+		c.events |= EventWritable
+	}
+}
+
+// flushed reports whether everything written, and the FIN if one was queued, was
+// acknowledged.
+func (c *Conn) flushed() bool {
+	return c.buf.len() == 0 && c.out.count() == 0 && c.finQueued == c.finSent
+}
+
+// Flushed reports whether the peer has acknowledged everything, the end of the
+// stream included if there is one.
+func (c *Conn) Flushed() bool { return c.flushed() }
+
+// SetNoDelay has short packets sent at once, even while another is
+// unacknowledged.
+func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
+
+// CloseWrite ends our stream: a FIN follows what was written.
+func (c *Conn) CloseWrite() {
+	if c.state == connected {
+		c.finQueued = true
+	}
+}
+
+// WriteClosed reports whether our stream was ended.
+func (c *Conn) WriteClosed() bool { return c.finQueued }
