@@ -54,6 +54,9 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 		c.timers.stop(timerRTO)
 		c.timers.stop(timerReorder)
 		c.keepMemory(now)
+		if c.hurried {
+			c.Hurry(now)
+		}
 	}
 	c.wakeWriter()
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "utppunch/utp/internal/wire"
+import (
+	"time"
+
+	"utppunch/utp/internal/wire"
+)
 
 // How a connection ends.
 //
@@ -13,6 +17,9 @@ import "utppunch/utp/internal/wire"
 //
 // When both FINs were acknowledged the connection is Finished; the endpoint
 // keeps a tombstone that acknowledges the peer's FIN again if it is repeated.
+
+// minHurry is the least that Hurry waits for the peer's FIN.
+const minHurry = 50 * time.Millisecond
 
 // Close ends both directions. It never loses what Write took.
 func (c *Conn) Close(now Time) {
@@ -44,6 +51,13 @@ func (c *Conn) abort(r Reason) {
 	c.close(r)
 }
 
+// Forget ends the connection without a word to the peer.
+func (c *Conn) Forget() {
+	if c.state != closed {
+		c.close(Aborted)
+	}
+}
+
 // close enters the closed state. What was received remains readable.
 func (c *Conn) close(r Reason) {
 	if r != Finished {
@@ -72,10 +86,23 @@ func (c *Conn) maybeFinish() {
 	}
 }
 
+// Hurry has a connection that was closed, and whose peer has acknowledged
+// everything, wait no longer for the peer's FIN than one that is on its way
+// takes: the endpoint is shutting down.
+func (c *Conn) Hurry(now Time) {
+	c.hurried = true
+	if c.state == connected && c.closing && c.flushed() {
+		c.timers.set(timerLinger, now.Add(max(4*c.rtt.srtt, minHurry)))
+	}
+}
+
 // lingerTimeout ends a closed connection that makes no progress. A peer that
 // merely reads slowly, so that its window is closed, gets as long as before.
 func (c *Conn) lingerTimeout(now Time) {
 	patience := c.params.Linger
+	if c.hurried && c.flushed() {
+		patience = 0
+	}
 	if c.peerWindow == 0 && !c.flushed() {
 		patience = max(patience, c.params.Timeout)
 	}

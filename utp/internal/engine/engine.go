@@ -107,6 +107,7 @@ type Conn struct {
 	resetDue     bool
 	closing      bool // Close was called
 	readClosed   bool // received data is thrown away
+	hurried      bool // Hurry was called
 	lastSent     Time
 	lastHeard    Time
 	lastProgress Time

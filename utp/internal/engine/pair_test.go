@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"container/heap"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -10,23 +10,40 @@ import (
 	"utppunch/utp/internal/wire"
 )
 
-// testMemory is Memory that counts what is out.
+// testMemory is Memory that counts what is out. Chunks are used again, so that
+// who goes on using one that it gave back reads the bytes of another.
 type testMemory struct {
 	chunks   int
+	bytes    int // of all chunks that are out
 	reserved int
 	budget   int
+	free     [16][]*Chunk // by the logarithm of their size
 }
 
 func (m *testMemory) Get(n int) *Chunk {
-	m.chunks++
-	size := MinChunk
-	for size < n {
-		size *= 2
+	if n > MaxChunk {
+		panic("BUG: chunk too large")
 	}
-	return &Chunk{Buf: make([]byte, size)}
+	class := bits.Len(uint(max(n, MinChunk)-1)) - 11
+	m.chunks++
+	m.bytes += MinChunk << class
+	if l := len(m.free[class]); l > 0 {
+		c := m.free[class][l-1]
+		m.free[class] = m.free[class][:l-1]
+		return c
+	}
+	return &Chunk{Buf: make([]byte, MinChunk<<class)}
 }
 
-func (m *testMemory) Put(*Chunk) { m.chunks-- }
+func (m *testMemory) Put(c *Chunk) {
+	m.chunks--
+	m.bytes -= len(c.Buf)
+	class := bits.Len(uint(len(c.Buf)-1)) - 11
+	for i := range c.Buf[:MinChunk] {
+		c.Buf[i] = 0xdb
+	}
+	m.free[class] = append(m.free[class], c)
+}
 
 func (m *testMemory) Reserve(n int, must bool) bool {
 	if !must && m.budget > 0 && m.reserved+n > m.budget {
@@ -58,6 +75,7 @@ type link struct {
 	rate            int // bytes a second, zero: unlimited
 	queue           int // bytes that may wait for the link
 	mtu             int // larger datagrams vanish unless they may be fragmented
+	iface           int // the system refuses to send larger ones, unless they may be fragmented
 	clean           int // datagrams that pass untouched at first
 	busyUntil       Time
 }
@@ -71,7 +89,12 @@ type pair struct {
 	order  int
 	packet int // datagrams sent, for limits
 	drop   func(from *peer, p *wire.Packet) bool
+	mangle func(from *peer, d []byte) []byte // changes a datagram on its way
 	log    func(string, ...any)
+
+	scratch [MaxChunk]byte
+	parsed  wire.Packet
+	free    [][]byte // datagrams to use again
 }
 
 // peer is one side: a minimal endpoint.
@@ -86,8 +109,29 @@ type peer struct {
 	accept bool // answers a SYN
 	seq    wire.SeqNr
 	id     uint16
-	step   func() // the application: called after every event
+	step   func()        // the application: called after every event
+	wake   Time          // when to call it in any case, zero for never
+	events Events        // for it: what the connection reported
+	skew   time.Duration // its clock is ahead of the pair's
+	room   int           // for PollTransmit, zero: plenty
+	resets bool          // answers packets of unknown connections with a RESET
+	busy   bool          // the application uses the connection: no SYN replaces it
+	check  func()        // looks for broken invariants after every call
 	err    error
+}
+
+// clock is what its clock says.
+func (x *peer) clock(p *pair) Time { return p.now.Add(x.skew) }
+
+// timeout is when its connection wants to be called, on the pair's clock.
+func (x *peer) timeout() Time {
+	if x.conn == nil {
+		return 0
+	}
+	if t := x.conn.PollTimeout(); t != 0 {
+		return t.Add(-x.skew)
+	}
+	return 0
 }
 
 type inFlight struct {
@@ -97,19 +141,38 @@ type inFlight struct {
 	data  []byte
 }
 
+// packetHeap is a binary heap of what is on its way, the next to arrive first.
 type packetHeap []inFlight
 
-func (h packetHeap) Len() int { return len(h) }
-func (h packetHeap) Less(i, j int) bool {
+func (h packetHeap) less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
 }
-func (h packetHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *packetHeap) Push(x any)   { *h = append(*h, x.(inFlight)) }
-func (h *packetHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
+
+func (h *packetHeap) push(f inFlight) {
+	*h = append(*h, f)
+	s := *h
+	for i := len(s) - 1; i > 0 && s.less(i, (i-1)/2); i = (i - 1) / 2 {
+		s[i], s[(i-1)/2] = s[(i-1)/2], s[i]
+	}
+}
+
+func (h *packetHeap) pop() inFlight {
+	s := *h
+	first, n := s[0], len(s)-1
+	s[0], s[n] = s[n], inFlight{}
+	s = s[:n]
+	*h = s
+	for i := 0; ; {
+		c := 2*i + 1
+		if c+1 < n && s.less(c+1, c) {
+			c++
+		}
+		if c >= n || !s.less(c, i) {
+			return first
+		}
+		s[i], s[c] = s[c], s[i]
+		i = c
+	}
 }
 
 func newPair(seed uint64) *pair {
@@ -119,7 +182,7 @@ func newPair(seed uint64) *pair {
 	for _, x := range []*peer{p.a, p.b} {
 		x.params = testParams()
 		x.mem = x.params.Memory.(*testMemory)
-		x.step = func() {}
+		x.step, x.check = func() {}, func() {}
 	}
 	p.a.other, p.b.other = p.b, p.a
 	return p
@@ -128,19 +191,32 @@ func newPair(seed uint64) *pair {
 // dial makes the initiator's connection.
 func (p *pair) dial() {
 	p.a.conn = new(Conn)
-	p.a.conn.Connect(p.now, p.a.params, Identity{ConnID: p.a.id, SeqNr: p.a.seq})
+	p.a.conn.Connect(p.a.clock(p), p.a.params, Identity{ConnID: p.a.id, SeqNr: p.a.seq})
 }
 
 // flush sends what x has to send.
 func (p *pair) flush(x *peer) {
-	var buf [MaxChunk]byte
+	buf := p.scratch[:]
+	if x.room > 0 {
+		buf = buf[:x.room]
+	}
 	for i := 0; x.conn != nil; i++ {
-		t, ok := x.conn.PollTransmit(p.now, buf[:])
+		wants := x.conn.WantsTransmit()
+		t, ok := x.conn.PollTransmit(x.clock(p), buf)
+		x.check()
 		if !ok {
 			return
 		}
+		if !wants {
+			panic("BUG: PollTransmit has what WantsTransmit denies")
+		}
 		if i > 1<<16 {
 			panic("BUG: PollTransmit does not end")
+		}
+		if l := x.out; l.iface > 0 && t.Segment > l.iface && !t.Fragment {
+			p.log("%12v %s> too big: %d", time.Duration(p.now), x.name, t.Segment)
+			x.conn.HandleTooBig(x.clock(p), t.Segment)
+			continue
 		}
 		p.send(x, buf[:t.Len], t)
 	}
@@ -149,22 +225,36 @@ func (p *pair) flush(x *peer) {
 func (p *pair) send(x *peer, b []byte, t Transmit) {
 	for len(b) > 0 {
 		n := min(t.Segment, len(b))
-		p.sendOne(x, append([]byte(nil), b[:n]...), t.Fragment)
+		p.sendOne(x, b[:n], t.Fragment)
 		b = b[n:]
 	}
+}
+
+// datagram returns a copy of b.
+func (p *pair) datagram(b []byte) []byte {
+	if n := len(p.free); n > 0 && len(b) <= MaxDatagramIPv4 {
+		d := p.free[n-1]
+		p.free = p.free[:n-1]
+		return append(d[:0], b...)
+	}
+	return append(make([]byte, 0, max(len(b), MaxDatagramIPv4)), b...)
 }
 
 func (p *pair) sendOne(x *peer, d []byte, fragment bool) {
 	p.packet++
 	l := &x.out
-	var pkt wire.Packet
+	pkt := &p.parsed
 	if !pkt.Parse(d) {
 		panic("BUG: sent a datagram that is not uTP")
 	}
-	p.log("%12v %s> %v seq %d ack %d len %d wnd %d", time.Duration(p.now), x.name, pkt.Type, pkt.SeqNr, pkt.AckNr, len(pkt.Payload), pkt.Window)
-	if p.drop != nil && p.drop(x, &pkt) || l.mtu > 0 && len(d) > l.mtu && !fragment {
+	p.log("%12v %s> %v id %d seq %d ack %d len %d wnd %d ext %d", time.Duration(p.now), x.name,
+		pkt.Type, pkt.ConnID, pkt.SeqNr, pkt.AckNr, len(pkt.Payload), pkt.Window, len(d)-len(pkt.Payload)-wire.HeaderSize)
+	if p.drop != nil && p.drop(x, pkt) || l.mtu > 0 && len(d) > l.mtu && !fragment {
 		p.log("  dropped")
 		return
+	}
+	if p.mangle != nil {
+		d = p.mangle(x, d)
 	}
 	copies := 1
 	at := p.now.Add(l.delay)
@@ -194,52 +284,78 @@ func (p *pair) sendOne(x *peer, d []byte, fragment bool) {
 			jitter = time.Duration(p.rng.Int64N(int64(l.jitter)))
 		}
 		p.order++
-		heap.Push(&p.wire, inFlight{at.Add(jitter), p.order, x.other, d})
+		p.wire.push(inFlight{at.Add(jitter), p.order, x.other, p.datagram(d)})
 	}
 }
 
 // deliver hands a datagram to x.
 func (p *pair) deliver(x *peer, d []byte) {
-	var pkt wire.Packet
-	pkt.Parse(d)
+	pkt := &p.parsed
+	if !pkt.Parse(d) {
+		panic("BUG: received a datagram that is not uTP")
+	}
 	if pkt.Type == wire.Syn {
-		switch {
-		case !x.accept:
-		case x.conn == nil:
-			x.conn = new(Conn)
-			x.conn.Accept(p.now, x.params, Identity{SeqNr: x.seq}, &pkt)
-		case x.conn.SynSeqNr() == pkt.SeqNr:
-			x.conn.RepeatSynAck()
-		}
+		p.deliverSyn(x, pkt)
 		return
 	}
-	if x.tomb != nil {
+	if x.tomb != nil && p.now < x.tomb.Expires.Add(-x.skew) {
 		var b [2 * wire.HeaderSize]byte
-		if t := x.tomb.Reply(p.now, &pkt, b[:]); t.Len > 0 {
+		if t := x.tomb.Reply(x.clock(p), pkt, b[:]); t.Len > 0 {
 			p.send(x, b[:t.Len], t)
 		}
 		return
 	}
-	if x.conn == nil {
+	if x.conn != nil && x.conn.Reason() == NotClosed {
+		recv, send := x.conn.ConnIDs()
+		if pkt.ConnID == recv || pkt.Type == wire.Reset && pkt.ConnID == send {
+			x.conn.HandlePacket(x.clock(p), pkt)
+			x.check()
+			return
+		}
+	}
+	if x.resets && pkt.Type != wire.Reset {
+		h := wire.Header{Type: wire.Reset, ConnID: pkt.ConnID, SeqNr: wire.SeqNr(p.rng.Uint32()), AckNr: pkt.SeqNr}
+		var b [wire.HeaderSize]byte
+		h.Put(b[:], 0)
+		p.sendOne(x, b[:], false)
+	}
+}
+
+func (p *pair) deliverSyn(x *peer, pkt *wire.Packet) {
+	switch {
+	case !x.accept:
 		return
+	case x.conn == nil:
+	case x.conn.SynSeqNr() == pkt.SeqNr:
+		x.conn.RepeatSynAck()
+		return
+	default:
+		// Another attempt of the same dialler replaces one that led to nothing.
+		if recv, _ := x.conn.ConnIDs(); x.busy || pkt.ConnID < recv {
+			return
+		}
+		x.conn.Abort()
+		p.flush(x)
+		x.tomb = nil
 	}
-	recv, send := x.conn.ConnIDs()
-	if pkt.ConnID == recv || pkt.Type == wire.Reset && pkt.ConnID == send {
-		x.conn.HandlePacket(p.now, &pkt)
-	}
+	x.conn = new(Conn)
+	x.conn.Accept(x.clock(p), x.params, Identity{SeqNr: x.seq}, pkt)
 }
 
 // settle lets the application act and sends, until nothing changes.
 func (p *pair) settle(x *peer) {
-	if x.conn == nil {
-		return
-	}
-	x.step()
-	p.flush(x)
-	x.conn.PollEvents()
-	if x.tomb == nil && x.conn.Reason() == Finished {
-		if t, ok := x.conn.Tombstone(p.now); ok {
-			x.tomb = &t
+	for x.conn != nil {
+		x.step()
+		p.flush(x)
+		e := x.conn.PollEvents()
+		x.events |= e
+		if x.tomb == nil && x.conn.Reason() == Finished {
+			if t, ok := x.conn.Tombstone(x.clock(p)); ok {
+				x.tomb = &t
+			}
+		}
+		if e == 0 {
+			return
 		}
 	}
 }
@@ -250,12 +366,11 @@ func (p *pair) next() bool {
 	if len(p.wire) > 0 {
 		at = p.wire[0].at
 	}
-	for _, x := range []*peer{p.a, p.b} {
-		if x.conn == nil {
-			continue
-		}
-		if t := x.conn.PollTimeout(); t != 0 && (at == 0 || t < at) {
-			at = t
+	for _, x := range [...]*peer{p.a, p.b} {
+		for _, t := range [...]Time{x.timeout(), x.wake} {
+			if t != 0 && (at == 0 || t < at) {
+				at = t
+			}
 		}
 	}
 	if at == 0 {
@@ -266,16 +381,26 @@ func (p *pair) next() bool {
 	}
 	p.now = at
 	for len(p.wire) > 0 && p.wire[0].at <= at {
-		f := heap.Pop(&p.wire).(inFlight)
+		f := p.wire.pop()
 		p.deliver(f.to, f.data)
+		p.free = append(p.free, f.data)
 		p.settle(f.to)
 	}
-	for _, x := range []*peer{p.a, p.b} {
-		if x.conn != nil {
-			if t := x.conn.PollTimeout(); t != 0 && t <= at {
-				x.conn.HandleTimeout(at)
-				p.settle(x)
+	for _, x := range [...]*peer{p.a, p.b} {
+		due := x.wake != 0 && x.wake <= at
+		if due {
+			x.wake = 0
+		}
+		if t := x.timeout(); t != 0 && t <= at {
+			x.conn.HandleTimeout(x.clock(p))
+			if t := x.timeout(); t != 0 && t <= at {
+				panic("BUG: a timer is due that was just handled")
 			}
+			x.check()
+			due = true
+		}
+		if due {
+			p.settle(x)
 		}
 	}
 	return true
@@ -339,7 +464,7 @@ func (p *pair) transfer(t testing.TB, x *peer, n int) {
 	}
 	y.step = func() {
 		for {
-			m := y.conn.Read(p.now, buf)
+			m := y.conn.Read(y.clock(p), buf)
 			for i, c := range buf[:m] {
 				if c != pattern(x.name[0], read+i) {
 					t.Fatalf("byte %d differs", read+i)

@@ -53,6 +53,13 @@ func (c *Conn) PollTransmit(now Time, b []byte) (t Transmit, ok bool) {
 	return t, ok
 }
 
+// WantsTransmit reports whether PollTransmit may have something now. It is
+// cheap, and errs on the side of true: windows and pacing are not looked at.
+func (c *Conn) WantsTransmit() bool {
+	return c.ack.due || c.resetDue || c.synDue || c.askDue ||
+		c.state == connected && (c.out.lost.count > 0 || c.unsent < c.buf.end || c.finQueued && !c.finSent)
+}
+
 func (c *Conn) sendConnected(now Time, b []byte) (Transmit, bool) {
 	if c.askDue {
 		c.askDue = false

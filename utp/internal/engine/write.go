@@ -12,9 +12,12 @@ func (c *Conn) Write(b []byte) int {
 	return n
 }
 
-// WriteChunk is Write for the first n bytes of a chunk borrowed from Memory,
-// which is not copied and must not be touched afterwards. It takes all of it
-// however full the buffer is; call it only while Writable is positive.
+// WriteAll takes all of b, however full the buffer is. Call it only while
+// Writable is positive, with MaxChunk bytes at the most.
+func (c *Conn) WriteAll(b []byte) { c.buf.write(c.params.Memory, b) }
+
+// WriteChunk is WriteAll for the first n bytes of a chunk borrowed from Memory,
+// which is not copied and must not be touched afterwards.
 func (c *Conn) WriteChunk(chunk *Chunk, n int) { c.buf.writeChunk(chunk, n) }
 
 // Writable returns the number of bytes that Write would take: a buffer of twice

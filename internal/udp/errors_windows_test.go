@@ -1,0 +1,9 @@
+package udp
+
+import "syscall"
+
+const (
+	softError    = wsaeHostUnreach
+	pendingError = syscall.WSAECONNRESET
+	tooBigError  = wsaeMsgSize
+)

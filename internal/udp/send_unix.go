@@ -1,0 +1,151 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package udp
+
+import (
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// sender is the sending half of a socket.
+//
+// It calls sendmsg itself, for the sake of TryWrite: a Write of package net
+// holds the descriptor's write lock while it waits for room, and one that waits
+// would hold up all others. RawConn.Control takes no lock.
+type sender struct {
+	fragmentation fragmentation
+	zones         zones
+	sends         sync.Pool // of *send
+
+	// sendmsg is syscall.SendmsgN, but in tests of what the kernel rarely says.
+	sendmsg func(fd int, p, control []byte, to syscall.Sockaddr, flags int) (int, error)
+}
+
+func (s *sender) init(sock *socket) {
+	s.sendmsg = syscall.SendmsgN
+	s.fragmentation.init(sock.raw, sock.v6)
+	s.sends.New = func() any {
+		m := &send{socket: sock}
+		m.try, m.wait = m.sendNow, m.sendWhenReady
+		return m
+	}
+}
+
+// send is one call of write. The closures that RawConn wants, and the socket
+// address that sendmsg wants in an interface, would be allocations: they are
+// made once, and used again by the next call.
+type send struct {
+	socket *socket
+	try    func(fd uintptr)
+	wait   func(fd uintptr) bool
+
+	Transmit
+	sent int // bytes of Data, in whole datagrams
+	err  error
+
+	to      syscall.Sockaddr // inet4 or inet6
+	inet4   syscall.SockaddrInet4
+	inet6   syscall.SockaddrInet6
+	control []byte // begins in space
+	space   [controlSize]byte
+}
+
+func (s *socket) write(t Transmit, wait bool) (int, error) {
+	m := s.sender.sends.Get().(*send)
+	defer s.sender.sends.Put(m)
+	m.Transmit, m.sent, m.err = t, 0, nil
+	defer func() { m.Data = nil }() // the pool must not keep the caller's memory
+
+	err := m.address()
+	switch {
+	case err != nil:
+	case wait:
+		err = s.raw.Write(m.wait)
+	default:
+		err = s.raw.Control(m.try)
+	}
+	if err == nil {
+		err = m.err
+	}
+	return m.sent, err
+}
+
+// address prepares the receiver's address, and the control message with ours.
+func (m *send) address() error {
+	remote := m.Remote.Addr()
+	switch {
+	case m.socket.v6:
+		zone, err := m.socket.sender.zones.index(remote.Zone())
+		if err != nil {
+			return err
+		}
+		// As16 maps IPv4.
+		m.inet6 = syscall.SockaddrInet6{Port: int(m.Remote.Port()), Addr: remote.As16(), ZoneId: zone}
+		m.to = &m.inet6
+	case remote.Is4():
+		m.inet4 = syscall.SockaddrInet4{Port: int(m.Remote.Port()), Addr: remote.As4()}
+		m.to = &m.inet4
+	default:
+		return &net.AddrError{Err: "IPv6 address on an IPv4 socket", Addr: remote.String()}
+	}
+
+	m.control = m.space[:0]
+	if m.Local.IsValid() && m.Local != m.socket.bound {
+		if m.Local.Is4() != remote.Is4() {
+			return &net.AddrError{Err: "source address of another family than " + remote.String(), Addr: m.Local.String()}
+		}
+		m.control = appendSource(m.control, m.Local, m.socket.v6)
+	}
+	return nil
+}
+
+// sendNow is called by RawConn.Control.
+func (m *send) sendNow(fd uintptr) {
+	f := &m.socket.sender.fragmentation
+	if !f.tryBegin(int(fd), m.Fragment, m.Remote.Addr().Is4()) {
+		m.err = ErrWouldBlock
+		return
+	}
+	defer f.end(int(fd), m.Fragment, m.Remote.Addr().Is4())
+	if !m.sendRest(int(fd)) {
+		m.err = ErrWouldBlock
+	}
+}
+
+// sendWhenReady is called by RawConn.Write, and again when the socket may have
+// room, until it returns true. It leaves the lock while it waits.
+func (m *send) sendWhenReady(fd uintptr) bool {
+	f := &m.socket.sender.fragmentation
+	f.begin(int(fd), m.Fragment, m.Remote.Addr().Is4())
+	defer f.end(int(fd), m.Fragment, m.Remote.Addr().Is4())
+	return m.sendRest(int(fd))
+}
+
+// sendRest sends what is not sent yet. It returns false if the socket's buffer
+// is full; otherwise all is sent, or m.err says why not.
+func (m *send) sendRest(fd int) bool {
+	for retried := false; ; {
+		b := segment(m.Data, m.Segment, m.sent)
+		// Package net's sockets do not block, unless someone took the descriptor
+		// out by os.File.Fd, which also makes it blocking.
+		_, err := m.socket.sender.sendmsg(fd, b, m.control, m.to, syscall.MSG_DONTWAIT)
+		switch {
+		case err == nil:
+			retried = false
+			if m.sent += len(b); m.sent == len(m.Data) {
+				return true
+			}
+		case err == syscall.EAGAIN:
+			return false
+		case err == syscall.EINTR:
+		case isPendingError(err) && !retried:
+			retried = true
+			m.socket.stats.writeRetries.Add(1)
+		default:
+			m.err = os.NewSyscallError("sendmsg", err)
+			return true
+		}
+	}
+}

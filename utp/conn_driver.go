@@ -1,0 +1,194 @@
+package utp
+
+import (
+	"time"
+
+	"utppunch/utp/internal/engine"
+)
+
+// Every entry into a connection — a batch of packets, its timer, a call by the
+// user — is the same: lock, feed the engine, flush or leave that to the sender,
+// unlock. unlock settles what the engine reports; what that means for the
+// endpoint is done after the lock is released, for Endpoint.mu comes first.
+
+// userRuns is how many runs of datagrams a user's call or a timer sends itself.
+// Then the sender goes on, so that a call is not held up by what others wrote.
+const userRuns = 2
+
+// tick returns the time for a call of the engine.
+func (c *Conn) tick() engine.Time {
+	c.clock = max(c.clock, c.endpoint.now())
+	return c.clock
+}
+
+// flushLocked sends what there is, as at most userRuns runs and without waiting;
+// the sender does the rest. One goroutine at a time sends for a connection, which
+// keeps packets in order. The lock is released meanwhile.
+func (c *Conn) flushLocked() {
+	if c.flushing || !c.wantsLocked() {
+		return
+	}
+	if c.unsent.scratch != nil || c.endpoint.crowded.Load() {
+		c.endpoint.ready.push(c)
+		return
+	}
+	c.flushing = true
+	more := true
+	for run := 0; run < userRuns && more; run++ {
+		more = c.sendRunLocked(c.endpoint.writer.TryWrite)
+		if c.unsent.scratch != nil {
+			break
+		}
+	}
+	c.flushing = false
+	if more && c.wantsLocked() {
+		c.endpoint.ready.push(c)
+	}
+}
+
+func (c *Conn) wantsLocked() bool {
+	return c.unsent.scratch != nil || c.engine.WantsTransmit()
+}
+
+// flushFromSender is the sender's turn for this connection: one run, for which
+// it waits.
+func (c *Conn) flushFromSender() {
+	c.mu.Lock()
+	if c.flushing {
+		// Whoever it is looks again before it stops.
+		c.mu.Unlock()
+		return
+	}
+	c.flushing = true
+	more := c.sendRunLocked(c.endpoint.writer.Write)
+	c.flushing = false
+	if more && c.wantsLocked() {
+		c.endpoint.ready.push(c)
+	}
+	c.unlock()
+}
+
+// sendRunLocked sends one run, or the rest of one, and reports whether there may
+// be more. The lock is released while the system sends.
+func (c *Conn) sendRunLocked(write func(Datagrams) (int, error)) (more bool) {
+	out := c.unsent
+	c.unsent = outgoing{}
+	if out.scratch == nil {
+		scratch := c.endpoint.getScratch()
+		t, ok := c.engine.PollTransmit(c.tick(), *scratch)
+		if !ok {
+			c.endpoint.putScratch(scratch)
+			return false
+		}
+		out = outgoing{scratch: scratch, rest: (*scratch)[:t.Len], Transmit: t}
+	}
+	d := Datagrams{Data: out.rest, Segment: out.Segment, Fragment: out.Fragment, Route: c.route}
+	c.mu.Unlock()
+	n, err := write(d)
+	c.mu.Lock()
+	switch err {
+	case nil:
+		c.endpoint.crowded.Store(false)
+	case ErrWouldBlock:
+		c.endpoint.crowded.Store(true)
+		out.rest = out.rest[n:]
+		c.unsent = out
+		return true
+	case ErrTooBig:
+		c.engine.HandleTooBig(c.tick(), out.Segment)
+	default:
+		// As good as lost on the way: retransmission takes care of it.
+		c.endpoint.sendErrors.Add(1)
+	}
+	c.endpoint.putScratch(out.scratch)
+	return true
+}
+
+// report is what unlock does for the endpoint once the lock is released.
+type report uint8
+
+const (
+	reportConfirmed   report = 1 << iota // inbound: for Accept
+	reportEstablished                    // outbound: for Dial
+	reportEnded                          // no packets are needed any more
+)
+
+// unlock settles and releases the lock.
+func (c *Conn) unlock() {
+	r := c.settleLocked()
+	c.mu.Unlock()
+	if r != 0 {
+		c.report(r)
+	}
+}
+
+// settleLocked wakes whom the engine's events concern and arms the timer.
+func (c *Conn) settleLocked() (r report) {
+	if ev := c.engine.PollEvents(); ev != 0 {
+		if ev&engine.EventReadable != 0 {
+			c.readable.Broadcast()
+		}
+		if ev&engine.EventWritable != 0 {
+			c.writable.Broadcast()
+		}
+		if ev&engine.EventConnected != 0 && !c.established {
+			c.established = true
+			if c.inbound {
+				r |= reportConfirmed
+			} else {
+				r |= reportEstablished
+			}
+		}
+		if ev&engine.EventClosed != 0 && !c.removed {
+			c.removed = true
+			r |= reportEnded
+		}
+	}
+	c.armLocked()
+	return r
+}
+
+func (c *Conn) report(r report) {
+	e := c.endpoint
+	if r&reportConfirmed != 0 {
+		e.confirmed(c)
+	}
+	if r&reportEnded != 0 {
+		e.ended(c)
+	}
+	if r&(reportEstablished|reportEnded) != 0 && c.dial != nil {
+		c.dial.report(c)
+	}
+}
+
+// armLocked sees to it that the timer runs no later than the engine wants. A
+// timer that runs too early is left alone: it finds out, and that is cheaper
+// than to move it with every packet.
+func (c *Conn) armLocked() {
+	at := c.engine.PollTimeout()
+	if at == 0 || c.timerAt != 0 && c.timerAt <= at {
+		return
+	}
+	c.timerAt = at
+	d := at.Sub(c.endpoint.now())
+	if c.timer == nil {
+		c.timer = time.AfterFunc(d, c.onTimer)
+	} else {
+		c.timer.Reset(d)
+	}
+}
+
+// onTimer is what the timer runs.
+func (c *Conn) onTimer() {
+	c.mu.Lock()
+	c.timerAt = 0
+	now := c.endpoint.now()
+	for at := c.engine.PollTimeout(); at != 0 && at <= now; at = c.engine.PollTimeout() {
+		// What is due is judged as of when it was due: packets may wait to be
+		// read that arrived since.
+		c.clock = max(c.clock, at)
+		c.engine.HandleTimeout(c.clock)
+	}
+	c.flushLocked()
+	c.unlock()
+}

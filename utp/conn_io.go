@@ -1,0 +1,212 @@
+package utp
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"utppunch/utp/internal/engine"
+)
+
+// Read reads up to len(b) bytes, waiting until there is at least one. It returns
+// io.EOF when the peer has ended its stream and everything was read.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	n, err := c.readLocked(b)
+	c.unlock()
+	return n, c.opError("read", err)
+}
+
+func (c *Conn) readLocked(b []byte) (int, error) {
+	if err := c.awaitReadableLocked(len(b) > 0); err != nil || len(b) == 0 {
+		return 0, err
+	}
+	n := c.engine.Read(c.tick(), b[:min(len(b), maxHold)])
+	c.flushLocked()
+	return n, nil
+}
+
+// awaitReadableLocked waits until there is something to read, if wait is set,
+// and returns the error that reading meets instead.
+func (c *Conn) awaitReadableLocked(wait bool) error {
+	for {
+		switch {
+		case c.closed:
+			return net.ErrClosed
+		case c.readDL.expired:
+			return os.ErrDeadlineExceeded
+		case !wait || c.engine.Readable() > 0:
+			return nil
+		case c.engine.EOF():
+			return io.EOF
+		case c.engine.Reason() != engine.NotClosed:
+			return reasonError("read", c.engine.Reason())
+		}
+		c.readable.Wait()
+	}
+}
+
+// Write sends b. It returns when all of it is in the send buffer, or with the
+// number of bytes that are and an error. The caller may change b afterwards.
+// Concurrent Writes do not mix.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	n, err := c.writeLocked(b)
+	c.unlock()
+	return n, c.opError("write", err)
+}
+
+func (c *Conn) writeLocked(b []byte) (n int, err error) {
+	if err := c.beginWriteLocked(); err != nil || len(b) == 0 {
+		c.endWriteLocked(err)
+		return 0, err
+	}
+	for {
+		m := c.engine.Write(b[n:min(len(b), n+maxHold)])
+		n += m
+		if m > 0 {
+			c.flushLocked()
+		}
+		if n == len(b) {
+			break
+		}
+		if err = c.awaitWritableLocked(); err != nil {
+			break
+		}
+	}
+	c.endWriteLocked(nil)
+	return n, err
+}
+
+// beginWriteLocked waits for the turn of this Write. endWriteLocked, with the
+// error of it, passes the turn on.
+func (c *Conn) beginWriteLocked() error {
+	for {
+		if err := c.writeErrorLocked(); err != nil {
+			return err
+		}
+		if !c.writing {
+			c.writing = true
+			return nil
+		}
+		c.writable.Wait()
+	}
+}
+
+func (c *Conn) endWriteLocked(err error) {
+	if err == nil {
+		c.writing = false
+		c.writable.Broadcast()
+	}
+}
+
+// awaitWritableLocked waits until the engine takes bytes.
+func (c *Conn) awaitWritableLocked() error {
+	for {
+		if err := c.writeErrorLocked(); err != nil {
+			if c.engine.Reason() == engine.ResetByPeer && !c.resetSeen && !c.closed {
+				// Like TCP: the call that was interrupted by it hears of the
+				// RESET, later ones that the pipe is broken.
+				c.resetSeen = true
+				return reasonError("write", engine.ResetByPeer)
+			}
+			return err
+		}
+		if c.engine.Writable() > 0 {
+			return nil
+		}
+		c.engine.WaitWritable()
+		c.writable.Wait()
+	}
+}
+
+// writeErrorLocked returns the error that writing meets now.
+func (c *Conn) writeErrorLocked() error {
+	switch {
+	case c.closed:
+		return net.ErrClosed
+	case c.writeDL.expired:
+		return os.ErrDeadlineExceeded
+	case c.engine.WriteClosed():
+		return errno("write", syscall.EPIPE)
+	}
+	switch r := c.engine.Reason(); r {
+	case engine.NotClosed:
+		return nil
+	case engine.Finished, engine.ResetByPeer:
+		return errno("write", syscall.EPIPE)
+	default:
+		return reasonError("write", r)
+	}
+}
+
+// ReadFrom implements [io.ReaderFrom]: it sends what r has until io.EOF, reading
+// straight into the send buffer. The write deadline applies between reads of r.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
+	c.mu.Lock()
+	defer func() {
+		c.unlock()
+		err = c.opError("readfrom", err)
+	}()
+	if err := c.beginWriteLocked(); err != nil {
+		return 0, err
+	}
+	defer c.endWriteLocked(nil)
+	for {
+		if err := c.awaitWritableLocked(); err != nil {
+			return n, err
+		}
+		mem := &c.endpoint.memory
+		c.mu.Unlock()
+		chunk := mem.Get(engine.MaxChunk)
+		m, readErr := r.Read(chunk.Buf)
+		c.mu.Lock()
+		if err := c.writeErrorLocked(); err != nil && m > 0 {
+			mem.Put(chunk)
+			return n, err
+		}
+		if m > len(chunk.Buf)/2 {
+			c.engine.WriteChunk(chunk, m)
+		} else {
+			// A short piece is not worth a large chunk. There was room for it.
+			c.engine.WriteAll(chunk.Buf[:m])
+			mem.Put(chunk)
+		}
+		n += int64(m)
+		c.flushLocked()
+		if readErr == io.EOF {
+			return n, nil
+		}
+		if readErr != nil {
+			return n, readErr
+		}
+	}
+}
+
+// WriteTo implements [io.WriterTo]: it writes what is received to w, until the
+// end of the stream, straight from the receive buffer. The read deadline applies
+// between writes to w.
+func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		c.mu.Lock()
+		if err := c.awaitReadableLocked(true); err != nil {
+			c.unlock()
+			if err == io.EOF {
+				return n, nil
+			}
+			return n, c.opError("writeto", err)
+		}
+		chunk, b := c.engine.ReadChunk(c.tick())
+		c.flushLocked()
+		c.unlock()
+		m, err := w.Write(b)
+		c.endpoint.memory.Put(chunk)
+		if n += int64(m); err != nil {
+			return n, err
+		}
+		if m < len(b) {
+			return n, io.ErrShortWrite
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package utp
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"time"
+
+	"utppunch/utp/internal/engine"
+)
+
+// synIntervals are the times between the SYNs of a dial (RFC 6298, 2.1 and 5.5),
+// the last one how long the last of them may take: 30 s in all. Each is an
+// attempt of its own, with a fresh connection id and sequence number: libutp and
+// libtorrent have no second answer for the same SYN when the first was lost.
+var synIntervals = [...]time.Duration{
+	1 * time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second,
+}
+
+// dialing is where the attempts of one dial report.
+type dialing struct{ reports chan *Conn }
+
+func (d *dialing) report(c *Conn) {
+	select {
+	case d.reports <- c:
+	default: // the dial has ended
+	}
+}
+
+// Dial connects to route.Remote. Without an answer it gives up after 30 s with
+// ETIMEDOUT, or earlier when ctx ends, with the error of ctx; ECONNREFUSED says
+// that the peer refused, and EADDRNOTAVAIL that every connection id towards it is
+// in use. A connection that is established when ctx ends is returned.
+func (e *Endpoint) Dial(ctx context.Context, route Route) (*Conn, error) {
+	c, err := e.connect(ctx, route)
+	if err != nil {
+		return nil, opError("dial", nil, NewAddr(route.Remote), err)
+	}
+	e.dialed.Add(1)
+	return c, nil
+}
+
+func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx)
+	}
+	// An attempt can report that it is established and that it has ended.
+	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals))}
+	attempts := make([]*Conn, 0, len(synIntervals))
+	var winner *Conn
+	defer func() {
+		for _, c := range attempts {
+			if c != winner {
+				c.giveUp()
+			}
+		}
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			if len(attempts) == len(synIntervals) {
+				return nil, errno("connect", syscall.ETIMEDOUT)
+			}
+			timer.Reset(synIntervals[len(attempts)])
+			c, err := e.attempt(route, d)
+			if err != nil {
+				return nil, err
+			}
+			attempts = append(attempts, c)
+		case c := <-d.reports:
+			ok, err := c.dialResult()
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				winner = c
+				return c, nil
+			}
+		case <-ctx.Done():
+			for {
+				select {
+				case c := <-d.reports:
+					if ok, _ := c.dialResult(); ok {
+						winner = c
+						return c, nil
+					}
+				default:
+					return nil, contextError(ctx)
+				}
+			}
+		}
+	}
+}
+
+// attempt sends one SYN.
+func (e *Endpoint) attempt(route Route, d *dialing) (*Conn, error) {
+	c := newConn(e, route)
+	c.dial = d
+	e.mu.Lock()
+	switch {
+	case e.stopping:
+		e.mu.Unlock()
+		return nil, net.ErrClosed
+	case e.config.MaxConns > 0 && len(e.conns) >= e.config.MaxConns:
+		e.mu.Unlock()
+		return nil, errno("connect", syscall.EAGAIN)
+	}
+	now := e.now()
+	id, ok := e.freeIDLocked(route, now)
+	if !ok {
+		e.mu.Unlock()
+		return nil, errno("connect", syscall.EADDRNOTAVAIL)
+	}
+	params, ipv6 := e.params(route.Remote.Addr())
+	c.clock = now
+	c.engine.Connect(now, params, engine.Identity{ConnID: id, SeqNr: e.random.seqNr(), IPv6: ipv6})
+	_, c.idSend = c.engine.ConnIDs()
+	c.synSeqNr = c.engine.SynSeqNr()
+	e.addLocked(c, key{route, id})
+	e.mu.Unlock()
+	c.mu.Lock()
+	c.flushLocked()
+	c.unlock()
+	return c, nil
+}
+
+// freeIDLocked draws a connection id that is not in use towards route: an even
+// one, which leaves the odd ones to what the peer dials, and never 0xFFFF, which
+// libutp cannot accept.
+func (e *Endpoint) freeIDLocked(route Route, now engine.Time) (uint16, bool) {
+	const randomTries = 16
+	var id uint16
+	for range randomTries {
+		id = e.random.uint16() &^ 1
+		if e.table.free(key{route, id}, now) {
+			return id, true
+		}
+	}
+	for range 1 << 15 {
+		id += 2
+		if e.table.free(key{route, id}, now) {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// dialResult reports whether an attempt is established, or why its dial cannot
+// succeed.
+func (c *Conn) dialResult() (ok bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r := c.engine.Reason(); {
+	case c.established:
+		return true, nil
+	case r == engine.Refused || r == engine.Aborted:
+		return false, reasonError("connect", r)
+	default:
+		return false, nil
+	}
+}
+
+// giveUp ends an attempt that is not wanted any more. The peer is told: libutp
+// never forgets a half-open connection by itself.
+func (c *Conn) giveUp() {
+	c.mu.Lock()
+	c.closed = true
+	c.engine.Abort()
+	c.flushLocked()
+	c.unlock()
+}

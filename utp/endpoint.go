@@ -1,0 +1,340 @@
+package utp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"utppunch/utp/internal/engine"
+)
+
+// Datagrams is what an [Endpoint] has sent: one datagram, or a run of datagrams
+// of Segment bytes each, the last of which may be shorter.
+type Datagrams struct {
+	Data     []byte
+	Segment  int
+	Fragment bool // may be fragmented on the way; otherwise it must not be
+	Route    Route
+}
+
+// PacketWriter sends datagrams for an [Endpoint]. It must be safe for concurrent
+// use. The data belongs to the caller again when a call returns.
+type PacketWriter interface {
+	// TryWrite sends without ever waiting and returns how many bytes, whole
+	// datagrams, were sent; ErrWouldBlock, bare, when the rest was not.
+	TryWrite(Datagrams) (int, error)
+	// Write waits for room. Only the goroutine that runs [Endpoint.Run] calls it.
+	Write(Datagrams) (int, error)
+}
+
+// Endpoint is any number of connections that share sockets, without the sockets:
+// whoever owns those hands it what arrives ([Receiver]) and sends for it
+// ([PacketWriter]). All methods are safe for concurrent use.
+type Endpoint struct {
+	// immutable
+	config       Config
+	writer       PacketWriter
+	bound        func() net.Addr
+	epoch        time.Time
+	params4      *engine.Params
+	params6      *engine.Params
+	scratch      sync.Pool // *[]byte of MaxChunk
+	memory       memory
+	accepted     atomic.Uint64
+	dialed       atomic.Uint64
+	synDropped   atomic.Uint64
+	backlogReset atomic.Uint64
+	unroutable   atomic.Uint64
+	resetsSent   atomic.Uint64
+	sendErrors   atomic.Uint64
+	crowded      atomic.Bool // the system had no room: only the sender sends
+
+	ready readyList
+
+	// mu is the first lock in the order Endpoint.mu → Conn.mu → readyList.mu.
+	mu sync.RWMutex
+	// guarded by mu
+	table    table
+	conns    map[*Conn]struct{}
+	halfOpen halfOpen
+	listener *Listener
+	closed   bool
+	stopping bool        // Shutdown was called
+	empty    sync.Cond   // the last connection has ended; on mu
+	sweeper  *time.Timer // forgets tombstones
+	sweeping bool        // it is armed
+	random   *randomSource
+}
+
+// clockStart keeps the zero engine.Time free to mean "not set".
+const clockStart = engine.Time(time.Second)
+
+// NewEndpoint returns an endpoint that sends through w. bound tells the local
+// address for connections of which no more is known. The caller runs Run in a
+// goroutine and ends with Close.
+func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoint, error) {
+	if config == nil {
+		config = new(Config)
+	}
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		config: *config,
+		writer: w,
+		bound:  bound,
+		epoch:  time.Now(),
+		table:  table{entries: make(map[key]entry)},
+		conns:  make(map[*Conn]struct{}),
+		random: newRandomSource(),
+	}
+	e.params4 = config.params(&e.memory, false)
+	e.params6 = config.params(&e.memory, true)
+	e.scratch.New = func() any {
+		b := make([]byte, engine.MaxChunk)
+		return &b
+	}
+	e.empty.L = &e.mu
+	e.halfOpen.init()
+	e.ready.init()
+	return e, nil
+}
+
+func (e *Endpoint) now() engine.Time { return clockStart + engine.Time(time.Since(e.epoch)) }
+
+func (e *Endpoint) getScratch() *[]byte  { return e.scratch.Get().(*[]byte) }
+func (e *Endpoint) putScratch(b *[]byte) { e.scratch.Put(b) }
+
+func (e *Endpoint) lingerOff() bool { return e.config.Linger < 0 }
+
+func (e *Endpoint) params(remote netip.Addr) (p *engine.Params, ipv6 bool) {
+	if remote.Is4() {
+		return e.params4, false
+	}
+	return e.params6, true
+}
+
+func (e *Endpoint) localAddr(r Route) net.Addr {
+	bound := e.bound()
+	a, ok := bound.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return bound
+	}
+	if r.Local.IsValid() {
+		return NewAddr(netip.AddrPortFrom(r.Local, a.AddrPort().Port()))
+	}
+	return NewAddr(a.AddrPort())
+}
+
+// Run sends for connections what they do not send themselves, until Close.
+func (e *Endpoint) Run() {
+	var answers []control
+	for {
+		var c *Conn
+		var ok bool
+		if answers, c, ok = e.ready.next(answers[:0]); !ok {
+			return
+		}
+		for i := range answers {
+			a := &answers[i]
+			d := Datagrams{Data: a.data[:a.len], Segment: int(a.segment), Route: a.route}
+			if _, err := e.writer.Write(d); err != nil {
+				e.sendErrors.Add(1)
+			}
+		}
+		if c != nil {
+			c.flushFromSender()
+		}
+	}
+}
+
+// answer has the sender send what belongs to no connection. b holds one or two
+// bare headers.
+func (e *Endpoint) answer(r Route, b []byte, segment int) bool {
+	a := control{route: r, segment: uint8(segment), len: uint8(len(b))}
+	copy(a.data[:], b)
+	return e.ready.pushControl(a)
+}
+
+// add registers a connection under its first key, whose place is free.
+func (e *Endpoint) addLocked(c *Conn, k key) {
+	c.keys[0] = k
+	e.table.put(k, c)
+	e.conns[c] = struct{}{}
+}
+
+// bind gives a dialled connection the key with the local address that its
+// packets turned out to be sent to. It reports false if they may not come here.
+func (e *Endpoint) bind(c *Conn, k key) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.keys[1] != (key{}) || c.keys[0].route.Local.IsValid() {
+		return false
+	}
+	if e.table.lookup(c.keys[0]).conn != c || !e.table.free(k, e.now()) {
+		return false
+	}
+	c.keys[1] = k
+	e.table.put(k, c)
+	return true
+}
+
+// ended takes a connection out of the table, and leaves a tombstone if the peer
+// may still repeat its end of stream.
+func (e *Endpoint) ended(c *Conn) {
+	now := e.now()
+	c.mu.Lock()
+	tomb, bury := c.engine.Tombstone(now)
+	c.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, k := range c.keys {
+		switch {
+		case k == (key{}):
+		case bury && !e.closed:
+			e.table.bury(k, c, &tomb)
+		default:
+			e.table.remove(k, c)
+		}
+	}
+	if bury {
+		e.sweepLocked(now)
+	}
+	delete(e.conns, c)
+	e.halfOpen.remove(c)
+	if len(e.conns) == 0 {
+		e.empty.Broadcast()
+	}
+}
+
+// sweepLocked forgets tombstones that are due and arms the timer for the next.
+func (e *Endpoint) sweepLocked(now engine.Time) {
+	next := e.table.expire(now)
+	if next == 0 || e.sweeping || e.closed {
+		return
+	}
+	e.sweeping = true
+	d := next.Sub(now)
+	if e.sweeper != nil {
+		e.sweeper.Reset(d)
+		return
+	}
+	e.sweeper = time.AfterFunc(d, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.sweeping = false
+		e.sweepLocked(e.now())
+	})
+}
+
+// Stats returns a snapshot of the endpoint's counters.
+func (e *Endpoint) Stats() EndpointStats {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return EndpointStats{
+		Conns:        len(e.conns),
+		HalfOpen:     e.halfOpen.len(),
+		Tombstones:   e.table.tombstones(),
+		Accepted:     e.accepted.Load(),
+		Dialed:       e.dialed.Load(),
+		SynDropped:   e.synDropped.Load(),
+		BacklogReset: e.backlogReset.Load(),
+		Unroutable:   e.unroutable.Load(),
+		ResetsSent:   e.resetsSent.Load(),
+		SendErrors:   e.sendErrors.Load(),
+	}
+}
+
+// Shutdown stops listening and dialling, and waits until every connection has
+// ended and what it had to say has left. It ends none: those that the program
+// has not closed go on until it does, or until ctx ends; then its error is
+// returned. Call Close afterwards.
+func (e *Endpoint) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	l := e.listener
+	e.stopping = true
+	e.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+	for _, c := range e.allConns() {
+		c.mu.Lock()
+		c.engine.Hurry(c.tick())
+		c.unlock()
+	}
+	stop := context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		e.empty.Broadcast()
+		e.mu.Unlock()
+		e.ready.poke()
+	})
+	defer stop()
+	e.mu.Lock()
+	for len(e.conns) > 0 && ctx.Err() == nil {
+		e.empty.Wait()
+	}
+	e.mu.Unlock()
+	e.ready.drain(func() bool { return ctx.Err() == nil })
+	return ctx.Err()
+}
+
+// Close ends everything now: every connection is reset and fails with
+// net.ErrClosed, dials and Accept return, and Run ends. A second Close does
+// nothing.
+func (e *Endpoint) Close() {
+	e.mu.Lock()
+	e.closed, e.stopping = true, true
+	l := e.listener
+	if e.sweeper != nil {
+		e.sweeper.Stop()
+	}
+	e.mu.Unlock()
+	for _, c := range e.allConns() {
+		c.shut()
+	}
+	if l != nil {
+		l.Close()
+	}
+	// What the RESETs could not be sent with directly, the sender sends, if it
+	// can do so at once.
+	late := false
+	timer := time.AfterFunc(closePatience, func() {
+		e.ready.mu.Lock()
+		late = true
+		e.ready.drained.Broadcast()
+		e.ready.mu.Unlock()
+	})
+	e.ready.drain(func() bool { return !late })
+	timer.Stop()
+	e.ready.close()
+}
+
+// closePatience is how long Close waits for the sender at the most.
+const closePatience = 50 * time.Millisecond
+
+// shut ends a connection because its endpoint is closed.
+func (c *Conn) shut() {
+	c.mu.Lock()
+	c.closed = true
+	c.engine.Abort()
+	c.readDL.stop()
+	c.writeDL.stop()
+	c.flushLocked()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.unlock()
+}
+
+func (e *Endpoint) allConns() []*Conn {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	all := make([]*Conn, 0, len(e.conns))
+	for c := range e.conns {
+		all = append(all, c)
+	}
+	return all
+}

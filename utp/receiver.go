@@ -1,0 +1,170 @@
+package utp
+
+import (
+	"utppunch/utp/internal/engine"
+	"utppunch/utp/internal/wire"
+)
+
+// Receiver hands an endpoint the datagrams that arrive. It belongs to the one
+// goroutine that reads a socket:
+//
+//	r.Begin()
+//	for … { ok := r.Packet(route, datagram) }
+//	r.End()
+//
+// It sends nothing, calls no user, and waits for nothing but the lock of a
+// connection. Consecutive packets of one connection are handed over under one
+// lock, and acknowledged together.
+type Receiver struct {
+	endpoint *Endpoint
+	now      engine.Time
+	packet   wire.Packet
+	conn     *Conn // locked
+	key      key   // that led to it
+	resets   resetBudget
+}
+
+// NewReceiver returns a Receiver for one socket.
+func (e *Endpoint) NewReceiver() *Receiver { return &Receiver{endpoint: e} }
+
+// Begin starts a batch; what follows arrived now.
+func (r *Receiver) Begin() { r.now = r.endpoint.now() }
+
+// Packet takes one datagram. It reports false if it is not uTP: nothing was done
+// with it then. The datagram is not kept.
+func (r *Receiver) Packet(route Route, b []byte) bool {
+	p := &r.packet
+	if !p.Parse(b) {
+		return false
+	}
+	if route.Remote.Port() == 0 || !route.Remote.Addr().IsValid() ||
+		route.Remote.Addr().IsUnspecified() || route.Remote.Addr().IsMulticast() {
+		// Nobody can be answered there.
+		r.endpoint.unroutable.Add(1)
+		return true
+	}
+	if p.Type == wire.Syn {
+		r.release()
+		r.endpoint.handleSyn(r.now, route, p, &r.resets)
+		return true
+	}
+	k := key{route, p.ConnID}
+	if r.conn == nil || k != r.key {
+		r.release()
+		if !r.acquire(k, p) {
+			return true
+		}
+	}
+	c := r.conn
+	c.clock = max(c.clock, r.now)
+	c.engine.HandlePacket(c.clock, p)
+	return true
+}
+
+// End finishes a batch.
+func (r *Receiver) End() { r.release() }
+
+// acquire finds and locks the connection of a packet. Without one it does what
+// is right and reports false.
+func (r *Receiver) acquire(k key, p *wire.Packet) bool {
+	e := r.endpoint
+	e.mu.RLock()
+	found := e.table.find(k)
+	if found == (entry{}) && p.Type == wire.Reset {
+		found.conn = e.echoedLocked(k)
+	}
+	e.mu.RUnlock()
+	switch {
+	case found.tomb != nil:
+		var b [2 * wire.HeaderSize]byte
+		if t := found.tomb.Reply(r.now, p, b[:]); t.Len > 0 {
+			e.answer(k.route, b[:t.Len], t.Segment)
+		}
+		return false
+	case found.conn == nil:
+		e.unroutable.Add(1)
+		if p.Type != wire.Reset && r.resets.take(r.now) {
+			e.sendReset(r.now, k.route, p.ConnID, p.SeqNr)
+		}
+		return false
+	}
+	c := found.conn
+	c.mu.Lock()
+	if c.route.Local != k.route.Local {
+		// The first packet to tell our own address in this connection.
+		c.mu.Unlock()
+		if !e.bind(c, k) {
+			e.unroutable.Add(1)
+			return false
+		}
+		c.mu.Lock()
+		c.route.Local = k.route.Local
+	}
+	r.conn, r.key = c, k
+	return true
+}
+
+// release lets go of the current connection. What it has to send, the sender
+// sends.
+func (r *Receiver) release() {
+	if c := r.conn; c != nil {
+		r.conn = nil
+		if !c.flushing && c.wantsLocked() {
+			c.endpoint.ready.push(c)
+		}
+		c.unlock()
+	}
+}
+
+// echoedLocked finds the connection that sends with the id of a RESET: libutp's
+// answer to a packet of a connection that it does not know has the id of that
+// packet.
+func (e *Endpoint) echoedLocked(k key) *Conn {
+	for _, id := range [...]uint16{k.id - 1, k.id + 1} {
+		if c := e.table.find(key{k.route, id}).conn; c != nil && c.idSend == k.id {
+			return c
+		}
+	}
+	return nil
+}
+
+// sendReset answers a packet of no connection, with the id and the number of it.
+func (e *Endpoint) sendReset(now engine.Time, route Route, id uint16, ack wire.SeqNr) {
+	h := wire.Header{
+		Type:      wire.Reset,
+		ConnID:    id,
+		Timestamp: wire.TimestampAt(int64(now)),
+		AckNr:     ack,
+	}
+	var b [wire.HeaderSize]byte
+	h.Put(b[:], 0)
+	if e.answer(route, b[:], len(b)) {
+		e.resetsSent.Add(1)
+	}
+}
+
+const (
+	resetRate  = 100 // RESETs a second for packets of no connection
+	resetBurst = 100
+)
+
+// resetBudget limits RESETs: each is as long as the packet it answers at most,
+// but a victim whose address was forged wants none at all.
+type resetBudget struct {
+	tokens float64
+	last   engine.Time
+}
+
+func (b *resetBudget) take(now engine.Time) bool {
+	if b.last == 0 {
+		b.tokens = resetBurst
+	} else {
+		b.tokens = min(resetBurst, b.tokens+resetRate*now.Sub(b.last).Seconds())
+	}
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
