@@ -92,7 +92,7 @@ func resolve(ctx context.Context, f family, host string) ([]netip.Addr, error) {
 			return loopback(f, a.Is4()), nil
 		}
 		if !f.allows(a) {
-			return nil, &net.AddrError{Err: "no suitable address", Addr: host}
+			return nil, &net.AddrError{Err: "no suitable address found", Addr: host}
 		}
 		return []netip.Addr{a}, nil
 	}

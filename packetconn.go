@@ -140,16 +140,17 @@ func (f *foreign) SetReadDeadline(t time.Time) error {
 	if f.isClosed {
 		return f.opError("set", nil, net.ErrClosed)
 	}
-	if f.timer != nil && !f.timer.Stop() {
-		// It fires into a channel that nobody waits on any more.
-		f.timer = nil
-	}
+	fired := f.timer != nil && !f.timer.Stop()
+	f.timer = nil
 	select {
 	case <-f.expired:
-		f.expired = make(chan struct{})
+		fired = true
 	default:
 	}
-	f.timer = nil
+	if fired {
+		// The channel is closed, or will be in a moment.
+		f.expired = make(chan struct{})
+	}
 	if t.IsZero() {
 		return nil
 	}

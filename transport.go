@@ -35,6 +35,7 @@ import (
 // Config is the configuration of a [Transport]. Nil or the zero value is right
 // for most programs. It is copied where it is passed and never changed.
 type Config struct {
+	// UTP is the configuration of the connections.
 	UTP utp.Config
 
 	// Logger is told when the socket fails, which ends the Transport. Nil: no one

@@ -138,7 +138,7 @@ func (c *Config) params(mem engine.Memory, ipv6 bool) *engine.Params {
 		Timeout:           withDefault(c.Timeout, defaultTimeout),
 		KeepAlive:         withDefault(c.KeepAlive, defaultKeepAlive),
 		IdleTimeout:       withDefault(c.IdleTimeout, 0),
-		Linger:            withDefault(c.Linger, defaultLinger),
+		Linger:            withDefault(max(c.Linger, 0), defaultLinger), // off or not, SetLinger can ask for it
 		CongestionControl: engine.CongestionControl(c.CongestionControl),
 		Memory:            mem,
 	}

@@ -49,6 +49,7 @@ type Conn struct {
 	timer       *time.Timer // runs onTimer; armed lazily, at timerAt or earlier
 	timerAt     engine.Time // zero: not armed
 	flushing    bool        // somebody is sending for this connection
+	trying      bool        // and it is not the sender, so it waits for nothing
 	writing     bool        // a Write is under way: Writes do not mix
 	closed      bool        // Close was called
 	removed     bool        // the endpoint no longer routes packets here
@@ -148,7 +149,7 @@ func (c *Conn) awaitFlushLocked(limit time.Duration) error {
 		case late:
 			return os.ErrDeadlineExceeded
 		}
-		c.writable.Wait()
+		c.waitLocked(&c.writable)
 	}
 }
 

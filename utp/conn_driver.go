@@ -1,6 +1,7 @@
 package utp
 
 import (
+	"sync"
 	"time"
 
 	"utppunch/utp/internal/engine"
@@ -32,7 +33,7 @@ func (c *Conn) flushLocked() {
 		c.endpoint.ready.push(c)
 		return
 	}
-	c.flushing = true
+	c.flushing, c.trying = true, true
 	more := true
 	for run := 0; run < userRuns && more; run++ {
 		more = c.sendRunLocked(c.endpoint.writer.TryWrite)
@@ -40,7 +41,10 @@ func (c *Conn) flushLocked() {
 			break
 		}
 	}
-	c.flushing = false
+	c.flushing, c.trying = false, false
+	if c.closed {
+		c.writable.Broadcast() // shut may wait
+	}
 	if more && c.wantsLocked() {
 		c.endpoint.ready.push(c)
 	}
@@ -139,10 +143,13 @@ func (c *Conn) settleLocked() (r report) {
 				r |= reportEstablished
 			}
 		}
-		if ev&engine.EventClosed != 0 && !c.removed {
-			c.removed = true
-			r |= reportEnded
-		}
+	}
+	// A call that is sending may have our last words in hand: until it is back
+	// here, the socket has to stay open, which Shutdown closes when no
+	// connection is left.
+	if c.engine.Reason() != engine.NotClosed && !c.removed && !c.trying {
+		c.removed = true
+		r |= reportEnded
 	}
 	c.armLocked()
 	return r
@@ -166,7 +173,16 @@ func (c *Conn) report(r report) {
 // than to move it with every packet.
 func (c *Conn) armLocked() {
 	at := c.engine.PollTimeout()
-	if at == 0 || c.timerAt != 0 && c.timerAt <= at {
+	switch {
+	case at == 0:
+		// Nothing will ever be due, mostly because the connection has ended: an
+		// armed timer would keep it in memory.
+		if c.timerAt != 0 {
+			c.timerAt = 0
+			c.timer.Stop()
+		}
+		return
+	case c.timerAt != 0 && c.timerAt <= at:
 		return
 	}
 	c.timerAt = at
@@ -176,6 +192,13 @@ func (c *Conn) armLocked() {
 	} else {
 		c.timer.Reset(d)
 	}
+}
+
+// waitLocked waits for cond. What the caller has sent is timed from now on, not
+// from when the wait is over.
+func (c *Conn) waitLocked(cond *sync.Cond) {
+	c.armLocked()
+	cond.Wait()
 }
 
 // onTimer is what the timer runs.

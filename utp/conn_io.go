@@ -34,16 +34,18 @@ func (c *Conn) awaitReadableLocked(wait bool) error {
 		switch {
 		case c.closed:
 			return net.ErrClosed
-		case c.readDL.expired:
+		case !wait:
+			return nil
+		case c.readDL.passed():
 			return os.ErrDeadlineExceeded
-		case !wait || c.engine.Readable() > 0:
+		case c.engine.Readable() > 0:
 			return nil
 		case c.engine.EOF():
 			return io.EOF
 		case c.engine.Reason() != engine.NotClosed:
 			return reasonError("read", c.engine.Reason())
 		}
-		c.readable.Wait()
+		c.waitLocked(&c.readable)
 	}
 }
 
@@ -90,7 +92,7 @@ func (c *Conn) beginWriteLocked() error {
 			c.writing = true
 			return nil
 		}
-		c.writable.Wait()
+		c.waitLocked(&c.writable)
 	}
 }
 
@@ -117,7 +119,7 @@ func (c *Conn) awaitWritableLocked() error {
 			return nil
 		}
 		c.engine.WaitWritable()
-		c.writable.Wait()
+		c.waitLocked(&c.writable)
 	}
 }
 
@@ -126,7 +128,7 @@ func (c *Conn) writeErrorLocked() error {
 	switch {
 	case c.closed:
 		return net.ErrClosed
-	case c.writeDL.expired:
+	case c.writeDL.passed():
 		return os.ErrDeadlineExceeded
 	case c.engine.WriteClosed():
 		return errno("write", syscall.EPIPE)
@@ -158,10 +160,8 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 			return n, err
 		}
 		mem := &c.endpoint.memory
-		c.mu.Unlock()
 		chunk := mem.Get(engine.MaxChunk)
-		m, readErr := r.Read(chunk.Buf)
-		c.mu.Lock()
+		m, readErr := c.readUnlocked(r, chunk.Buf)
 		if err := c.writeErrorLocked(); err != nil && m > 0 {
 			mem.Put(chunk)
 			return n, err
@@ -184,6 +184,15 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
+// readUnlocked reads from r without the lock, which is held again when it
+// returns, also by a panic.
+func (c *Conn) readUnlocked(r io.Reader, b []byte) (int, error) {
+	c.armLocked()
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return r.Read(b)
+}
+
 // WriteTo implements [io.WriterTo]: it writes what is received to w, until the
 // end of the stream, straight from the receive buffer. The read deadline applies
 // between writes to w.
@@ -202,11 +211,12 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 		c.unlock()
 		m, err := w.Write(b)
 		c.endpoint.memory.Put(chunk)
-		if n += int64(m); err != nil {
-			return n, err
+		n += int64(m)
+		if err == nil && m < len(b) {
+			err = io.ErrShortWrite
 		}
-		if m < len(b) {
-			return n, io.ErrShortWrite
+		if err != nil {
+			return n, c.opError("writeto", err)
 		}
 	}
 }

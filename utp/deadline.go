@@ -42,6 +42,11 @@ func (d *deadline) set(mu *sync.Mutex, cond *sync.Cond, at time.Time) {
 	}
 }
 
+// passed reports whether the deadline has passed, also if its timer is late.
+func (d *deadline) passed() bool {
+	return d.expired || !d.at.IsZero() && !time.Now().Before(d.at)
+}
+
 // stop releases the timer for good.
 func (d *deadline) stop() {
 	if d.timer != nil {

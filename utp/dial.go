@@ -54,42 +54,47 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 				c.giveUp()
 			}
 		}
+		for len(d.reports) > 0 {
+			<-d.reports // the winner would keep them in memory
+		}
 	}()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(synIntervals[0])
 	defer timer.Stop()
+	for _, interval := range synIntervals {
+		c, err := e.attempt(route, d)
+		if err != nil {
+			return nil, err
+		}
+		attempts = append(attempts, c)
+		timer.Reset(interval)
+		if winner, err = d.await(ctx, timer.C); winner != nil || err != nil {
+			return winner, err
+		}
+	}
+	return nil, errno("connect", syscall.ETIMEDOUT)
+}
+
+// await waits until an attempt is established or the dial has failed. Neither is
+// returned when it is time for the next attempt.
+func (d *dialing) await(ctx context.Context, next <-chan time.Time) (*Conn, error) {
 	for {
 		select {
-		case <-timer.C:
-			if len(attempts) == len(synIntervals) {
-				return nil, errno("connect", syscall.ETIMEDOUT)
-			}
-			timer.Reset(synIntervals[len(attempts)])
-			c, err := e.attempt(route, d)
-			if err != nil {
-				return nil, err
-			}
-			attempts = append(attempts, c)
 		case c := <-d.reports:
-			ok, err := c.dialResult()
-			if err != nil {
+			if ok, err := c.dialResult(); err != nil {
 				return nil, err
-			}
-			if ok {
-				winner = c
+			} else if ok {
 				return c, nil
 			}
+		case <-next:
+			return nil, nil
 		case <-ctx.Done():
-			for {
-				select {
-				case c := <-d.reports:
-					if ok, _ := c.dialResult(); ok {
-						winner = c
-						return c, nil
-					}
-				default:
-					return nil, contextError(ctx)
+			for len(d.reports) > 0 {
+				c := <-d.reports
+				if ok, _ := c.dialResult(); ok {
+					return c, nil
 				}
 			}
+			return nil, contextError(ctx)
 		}
 	}
 }

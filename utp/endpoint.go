@@ -14,10 +14,10 @@ import (
 // Datagrams is what an [Endpoint] has sent: one datagram, or a run of datagrams
 // of Segment bytes each, the last of which may be shorter.
 type Datagrams struct {
-	Data     []byte
-	Segment  int
-	Fragment bool // may be fragmented on the way; otherwise it must not be
-	Route    Route
+	Data     []byte // the datagrams, one after the other
+	Segment  int    // bytes of each
+	Fragment bool   // may be fragmented on the way; otherwise it must not be
+	Route    Route  // where they go, and leave from
 }
 
 // PacketWriter sends datagrams for an [Endpoint]. It must be safe for concurrent
@@ -276,8 +276,11 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	for len(e.conns) > 0 && ctx.Err() == nil {
 		e.empty.Wait()
 	}
+	ended := len(e.conns) == 0
 	e.mu.Unlock()
-	e.ready.drain(func() bool { return ctx.Err() == nil })
+	if drained := e.ready.drain(func() bool { return ctx.Err() == nil }); ended && drained {
+		return nil
+	}
 	return ctx.Err()
 }
 
@@ -323,8 +326,9 @@ func (c *Conn) shut() {
 	c.readDL.stop()
 	c.writeDL.stop()
 	c.flushLocked()
-	if c.timer != nil {
-		c.timer.Stop()
+	for c.trying {
+		// Whoever it is sends the RESET: the socket has to stay open meanwhile.
+		c.writable.Wait()
 	}
 	c.unlock()
 }

@@ -51,12 +51,12 @@ func reasonError(op string, r engine.Reason) error {
 	}
 }
 
-// contextError is the error of a dial that ctx ended: its cause, which also
-// matches what ctx.Err says.
+// contextError is the error of a dial that ctx ended: what ctx.Err says, and the
+// cause if that is something else.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return cause
+	if cause == err {
+		return err
 	}
 	return &causedError{err: err, cause: cause}
 }

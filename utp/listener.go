@@ -165,17 +165,16 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	}
 	switch {
 	case e.closed:
-		return nil, replaced
+		return nil, nil
 	case e.listener == nil:
 		e.unroutable.Add(1)
 		if resets.take(now) {
 			e.sendReset(now, route, p.ConnID, p.SeqNr)
 		}
-		return nil, replaced
-	case e.config.MaxConns > 0 && len(e.conns) >= e.config.MaxConns,
-		e.halfOpen.full(route.Remote.Addr()), e.listener.full(backlog):
+		return nil, nil
+	case e.listener.full(backlog), replaced == nil && e.fullLocked(route):
 		e.synDropped.Add(1)
-		return nil, replaced
+		return nil, nil
 	}
 	if e.halfOpen.len() >= maxHalfOpen && replaced == nil {
 		replaced = e.halfOpen.victim()
@@ -197,6 +196,11 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	e.addLocked(c, k)
 	e.halfOpen.add(c, route.Remote.Addr())
 	return c, replaced
+}
+
+// fullLocked reports whether there may be no further inbound connection.
+func (e *Endpoint) fullLocked(route Route) bool {
+	return e.config.MaxConns > 0 && len(e.conns) >= e.config.MaxConns || e.halfOpen.full(route.Remote.Addr())
 }
 
 // forget ends a half-open connection without a word.

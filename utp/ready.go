@@ -89,13 +89,14 @@ func (r *readyList) next(buf []control) (_ []control, c *Conn, ok bool) {
 }
 
 // drain waits until there is nothing left to send, as long as wait is true; wake
-// drained to have it asked again.
-func (r *readyList) drain(wait func() bool) {
+// drained to have it asked again. It reports whether there is nothing left.
+func (r *readyList) drain(wait func() bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for !r.idleLocked() && wait() {
 		r.drained.Wait()
 	}
+	return r.idleLocked()
 }
 
 // poke has drain ask again.

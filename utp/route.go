@@ -56,16 +56,17 @@ const maxTombstones = 1 << 16
 func (t *table) lookup(k key) entry { return t.entries[k] }
 
 // find returns the connection or tombstone for a packet. A connection whose
-// local address is not known yet is found by the other key.
+// local address is not known yet is found by the other key, also while there is
+// the tombstone of its predecessor under the first.
 func (t *table) find(k key) entry {
-	if e, ok := t.entries[k]; ok {
-		return e
-	}
-	if k.route.Local.IsValid() {
+	e := t.entries[k]
+	if e.conn == nil && k.route.Local.IsValid() {
 		k.route = k.route.unbound()
-		return t.entries[k]
+		if u := t.entries[k]; u.conn != nil || e.tomb == nil {
+			return u
+		}
 	}
-	return entry{}
+	return e
 }
 
 // free reports whether a new connection may have the key now.

@@ -17,7 +17,8 @@ const maxOutstanding = 900
 // a packet.
 func (c *Conn) handleAck(now Time, p *wire.Packet) {
 	a := ackSample{now: now, limited: c.limited, flight: c.out.flightSize()}
-	c.updatePeerWindow(p)
+	window := c.peerWindow
+	fresh := c.updatePeerWindow(p)
 	if c.out.count() == 0 {
 		return
 	}
@@ -28,10 +29,17 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 	if !p.Extensions.None() {
 		sacked, hasSack = c.ackSelective(now, p, &a)
 	}
+	if !fresh {
+		// What was acknowledged used up a part of the window that is known.
+		c.peerWindow = max(0, c.peerWindow-a.bytes)
+	}
 	if advanced || sacked > 0 {
 		c.lastProgress = now
 		c.rtt.progress()
 		c.armRTO(now)
+	}
+	if window == 0 && c.peerWindow > 0 && c.rtt.backoff > 0 && c.out.count() > 0 {
+		c.windowOpened(now)
 	}
 	if a.rtt != 0 {
 		c.rtt.sample(a.rtt)
@@ -48,7 +56,10 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 			c.cc.acked(a)
 		}
 	}
-	c.countDuplicate(p, advanced, hasSack)
+	if !advanced && !hasSack && c.peerWindow == window {
+		c.countDuplicate(p)
+	}
+	c.ackTS = p.Timestamp
 	c.detectLoss(now)
 	if c.out.count() == 0 {
 		c.timers.stop(timerRTO)
@@ -61,12 +72,14 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 	c.wakeWriter()
 }
 
-// ackCumulative removes everything up to ack.
+// ackCumulative removes everything up to ack, and what follows it without a gap
+// and was acknowledged selectively: the peer has it, and says so with the next
+// ack_nr. (That of a keepalive lags by one.)
 func (c *Conn) ackCumulative(now Time, ack wire.SeqNr, a *ackSample) {
 	if c.out.una.After(ack) {
 		return
 	}
-	for !c.out.una.After(ack) {
+	for c.out.count() > 0 && (!c.out.una.After(ack) || c.out.at(c.out.una).has(recordSacked)) {
 		seq := c.out.una
 		r := c.out.at(seq)
 		if !r.has(recordSacked) {
@@ -78,15 +91,17 @@ func (c *Conn) ackCumulative(now Time, ack wire.SeqNr, a *ackSample) {
 		c.out.pop()
 	}
 	c.buf.release(c.params.Memory, c.buf.start)
-	if c.partialOut && !c.partialSeq.After(ack) {
+	if c.partialOut && c.partialSeq.Before(c.out.una) {
 		c.partialOut = false
 	}
-	c.rack.cover(ack)
+	c.rack.cover(c.out.una - 1)
 	c.dupAcks = 0
 }
 
 // ackSelective marks what the selective acknowledgements of p name. Elements
-// follow one another, each for the packets after the last one's.
+// follow one another, each for the packets after the last one's. The oldest
+// packet is none of them, though an overtaken p may say so: a cumulative
+// acknowledgement of it is on its way.
 func (c *Conn) ackSelective(now Time, p *wire.Packet, a *ackSample) (newly int, found bool) {
 	seq := p.AckNr + 2
 	for typ, mask := range p.Extensions.All() {
@@ -96,7 +111,7 @@ func (c *Conn) ackSelective(now Time, p *wire.Packet, a *ackSample) (newly int, 
 		found = true
 		for _, bits := range mask {
 			for s := seq; bits != 0; bits, s = bits>>1, s+1 {
-				if bits&1 == 0 || s.Before(c.out.una) || !s.Before(c.out.nxt) {
+				if bits&1 == 0 || !s.After(c.out.una) || !s.Before(c.out.nxt) {
 					continue
 				}
 				if r := c.out.at(s); !r.has(recordSacked) {
@@ -114,8 +129,12 @@ func (c *Conn) ackSelective(now Time, p *wire.Packet, a *ackSample) (newly int, 
 		}
 	}
 	if found {
-		// Silence about a packet means something only within the masks.
+		// Silence about a packet means something only within the masks, and in
+		// libutp's only 30 bits are ever set.
 		end := seq - 1
+		if !c.ownKind && end == p.AckNr+1+32 {
+			end -= 2
+		}
 		if !end.Before(c.out.nxt) {
 			end = c.out.nxt - 1
 		}
@@ -140,24 +159,30 @@ func (c *Conn) delivered(now Time, seq wire.SeqNr, r *record, a *ackSample) {
 }
 
 // updatePeerWindow takes the window from the newest packet (RFC 9293, section
-// 3.10.7.4): libutp does not refresh it in a retransmission.
-func (c *Conn) updatePeerWindow(p *wire.Packet) {
+// 3.10.7.4): libutp does not refresh it in a retransmission. It reports whether
+// p was that.
+func (c *Conn) updatePeerWindow(p *wire.Packet) bool {
 	seq, ack := p.SeqNr.Diff(c.windowSeq), p.AckNr.Diff(c.windowAck)
-	if seq < 0 || seq == 0 && (ack < 0 || ack == 0 && p.Timestamp.Before(c.windowTS)) {
-		return
+	if p.AckNr.Before(c.out.una-1) || seq < 0 || seq == 0 && (ack < 0 || ack == 0 && p.Timestamp.Before(c.windowTS)) {
+		return false
 	}
 	c.windowSeq, c.windowAck, c.windowTS = p.SeqNr, p.AckNr, p.Timestamp
 	c.peerWindow = int(min(p.Window, maxPeerWindow))
 	if c.peerWindow > 0 {
-		c.probes = 0
+		c.probes, c.windowProbe = 0, false
 		c.timers.stop(timerProbe)
 	}
+	return true
 }
 
 // countDuplicate is fast retransmit (RFC 5681, section 3.2) for peers that do
-// not acknowledge selectively. Only a STATE is a duplicate acknowledgement.
-func (c *Conn) countDuplicate(p *wire.Packet, advanced, hasSack bool) {
-	if p.Type != wire.State || advanced || hasSack || c.out.count() == 0 || p.AckNr != c.out.una-1 {
+// not acknowledge selectively. Only a STATE is a duplicate acknowledgement, and
+// of those with one timestamp only the first: what libutp and we ourselves say
+// twice after a FIN, or the network repeats. While the window is closed a STATE
+// answers a probe.
+func (c *Conn) countDuplicate(p *wire.Packet) {
+	if c.ownKind || p.Type != wire.State || c.out.count() == 0 || p.AckNr != c.out.una-1 || c.peerWindow == 0 ||
+		p.Timestamp == c.ackTS && p.Timestamp != 0 {
 		return
 	}
 	if c.dupAcks++; c.dupAcks != dupThresh {
@@ -236,7 +261,7 @@ func (c *Conn) HandleTooBig(now Time, size int) {
 		seq = next
 	}
 	if size <= c.mtu.current {
-		c.mtu.current = max(minDatagram, min(c.mtu.current-1, size*3/4))
+		c.mtu.refused(size)
 		c.cc.setSegment(c.segment())
 	}
 }
@@ -284,11 +309,10 @@ func (c *Conn) rtoTimeout(now Time) {
 	}
 	c.stats.Timeouts++
 	flight := c.out.flightSize()
-	for c.out.sent.count > 0 {
-		seq := c.out.sent.head
-		c.probeLost(c.out.at(seq))
-		c.out.markLost(seq)
+	if c.mtu.probe != 0 {
+		c.mtu.probeLost()
 	}
+	c.out.loseAll()
 	// RFC 5681, section 3.1: ssthresh is not reduced again for a packet that
 	// was already retransmitted by the timer.
 	if c.rtt.backoff == 0 {

@@ -44,7 +44,7 @@ type plan struct {
 	longPause  time.Duration
 	end        ending
 	endAfter   time.Duration // the moment, counted from the connection
-	endAt      int           // or when so much is written and read, if not negative
+	endAt      int           // or when so much is written and read
 	noDelay    bool
 	chunks     bool // WriteChunk and ReadChunk
 }
@@ -68,9 +68,9 @@ type actor struct {
 	aborted             bool
 	sawEOF              bool
 	closedAt            Time // when its connection was closed
+	closedOrder         int  // and after how many datagrams
 	reason              Reason
 	acked               int // bytes that were acknowledged while it was open
-	steps               int
 }
 
 func newActor(p *pair, x *peer, pl plan, seed uint64) *actor {
@@ -86,6 +86,7 @@ func (a *actor) check() {
 	}
 	if a.inv.c != a.x.conn {
 		a.inv = invariants{c: a.x.conn, mem: a.x.mem}
+		a.closedAt, a.reason = 0, NotClosed
 	}
 	if err := a.inv.check(); err != nil {
 		a.err = err
@@ -93,7 +94,7 @@ func (a *actor) check() {
 	if a.x.conn.state != closed {
 		a.acked = int(a.x.conn.buf.start)
 	} else if a.closedAt == 0 {
-		a.closedAt, a.reason = a.p.now, a.x.conn.Reason()
+		a.closedAt, a.closedOrder, a.reason = a.p.now, a.p.order, a.x.conn.Reason()
 		a.p.log("%12v %s is closed: reason %d", time.Duration(a.p.now), a.x.name, a.reason)
 		if a.reason == Finished {
 			a.acked = a.wrote
@@ -174,7 +175,9 @@ func (a *actor) writing() {
 		a.check()
 		a.nextWrite = a.pause(a.writePause)
 	}
-	if a.wrote == a.total && !c.WriteClosed() && c.Connected() {
+	// Who calls Close or Abort some time may or may not have said that all was
+	// written.
+	if a.wrote == a.total && !c.WriteClosed() && c.Connected() && (a.end < endBoth || a.total%2 == 0) {
 		a.note("wrote all of %d bytes: CloseWrite", a.total)
 		c.CloseWrite()
 	}
@@ -222,7 +225,7 @@ func (a *actor) maybeEnd() {
 		return
 	}
 	now := a.x.clock(a.p)
-	if a.endAt >= 0 && a.wrote+a.read >= a.endAt || a.endAt < 0 && a.due(a.started.Add(a.endAfter)) {
+	if a.wrote+a.read >= a.endAt || a.due(a.started.Add(a.endAfter)) {
 		if !a.ended && a.end >= endWriting {
 			a.note("ends %v: %d written, %d read", a.end, a.wrote, a.read)
 		}
@@ -237,6 +240,9 @@ func (a *actor) maybeEnd() {
 		case a.end == endBoth:
 			a.discards = a.discards || !a.sawEOF
 			c.Close(now)
+			if a.rng.IntN(4) == 0 {
+				c.Hurry(now)
+			}
 		case a.end == endAbruptly:
 			a.discards, a.aborted = true, true
 			c.Abort()
@@ -252,5 +258,5 @@ func (a *actor) maybeEnd() {
 // done reports whether nothing can happen any more on this side.
 func (a *actor) done() bool {
 	c := a.x.conn
-	return c == nil || c.Reason() != NotClosed && (a.discards || c.Readable() == 0)
+	return c == nil || c.Reason() != NotClosed && (a.discards || a.sawEOF || c.Readable() == 0 && !c.EOF())
 }

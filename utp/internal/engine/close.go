@@ -68,6 +68,7 @@ func (c *Conn) close(r Reason) {
 	}
 	c.state, c.reason = closed, r
 	c.timers = timers{}
+	c.synDue, c.askDue = false, false
 	c.ahead.clear(c.params.Memory)
 	c.buf.release(c.params.Memory, c.buf.end)
 	nxt := c.out.nxt

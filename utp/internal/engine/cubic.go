@@ -43,6 +43,7 @@ type cubic struct {
 
 	// Of the current congestion avoidance stage (RFC 9438, section 4.1.2).
 	wMax, cwndEpoch, wEst float64
+	cwndPrior             float64 // cwnd at the last decrease
 	k                     float64 // seconds
 	epoch                 Time    // zero: begins with the next acknowledgement
 
@@ -95,7 +96,7 @@ func (c *cubic) acked(a ackSample) {
 	// Section 4.3: the Reno-friendly estimate; alpha is 1 once it has reached
 	// the previous window.
 	alpha := renoAlpha
-	if c.wEst >= c.wMax {
+	if c.wEst >= c.cwndPrior {
 		alpha = 1
 	}
 	c.wEst += alpha * float64(a.bytes) / c.cwnd * mss
@@ -120,15 +121,18 @@ func (c *cubic) lost(flightSize int) {
 	c.cwnd = c.ssthresh
 }
 
-// timedOut is section 4.8.
+// timedOut is section 4.8: the next congestion avoidance stage begins with K = 0
+// and W_max = cwnd.
 func (c *cubic) timedOut(flightSize int) {
 	c.decrease(flightSize)
+	c.wMax = 0
 	c.cwnd = float64(c.segment)
 	c.slowStart = hystart{}
 }
 
 func (c *cubic) decrease(flightSize int) {
 	c.epoch = 0
+	c.cwndPrior = c.cwnd
 	if c.cwnd < c.wMax {
 		c.wMax = c.cwnd * (1 + cubicBeta) / 2
 	} else {

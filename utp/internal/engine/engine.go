@@ -102,12 +102,12 @@ type Conn struct {
 	synDue       bool
 	synAcks      uint8 // SYN-ACKs sent
 	repeats      uint8 // of the SYN-ACK, or of the STATE that answers it
-	handshakeAt  Time  // when SYN or first SYN-ACK left
-	synAckAckAt  Time  // when a SYN-ACK was last answered
 	resetDue     bool
 	closing      bool // Close was called
 	readClosed   bool // received data is thrown away
 	hurried      bool // Hurry was called
+	handshakeAt  Time // when SYN or first SYN-ACK left
+	synAckAckAt  Time // when a SYN-ACK was last answered
 	lastSent     Time
 	lastHeard    Time
 	lastProgress Time
@@ -134,6 +134,7 @@ type Conn struct {
 	finSent     bool
 	blocked     bool // Write took less than it was given
 	dupAcks     uint8
+	ackTS       wire.Timestamp // of the last packet whose acknowledgement was used
 
 	// The peer's window, from the newest packet: SND.WL1 and SND.WL2 of RFC 9293.
 	peerWindow    int
@@ -153,10 +154,9 @@ type Conn struct {
 	guard    guard
 	ack      ackState
 	rcvNxt   wire.SeqNr // next number expected
-	echoTS   wire.Timestamp
-	echoDiff uint32 // timestamp_difference_microseconds to send
-	eof      bool   // the peer's FIN was reached
-	finAhead bool   // a FIN is held ahead of a gap
+	echoDiff uint32     // timestamp_difference_microseconds to send
+	eof      bool       // the peer's FIN was reached
+	finAhead bool       // a FIN is held ahead of a gap
 	finSeq   wire.SeqNr
 
 	stats Stats

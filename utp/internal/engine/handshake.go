@@ -104,7 +104,7 @@ func (c *Conn) handleSynSent(now Time, p *wire.Packet) {
 		if _, ok := p.Extensions.Hello(); ok {
 			c.ownKind = true
 		}
-		c.rtt.sample(now.Sub(c.handshakeAt))
+		c.sampleHandshake(now)
 		c.heard(now, p)
 		c.windowSeq, c.windowAck = p.SeqNr-1, p.AckNr
 		c.updatePeerWindow(p)
@@ -131,6 +131,15 @@ func (c *Conn) establish(now Time) {
 	c.startLiveness(now)
 }
 
+// sampleHandshake takes the round trip of the handshake. If it is long, that is
+// the application's doing: anacrolix/utp and librqbit answer a SYN when theirs
+// accepts, and libutp's first word after a SYN-ACK comes when its application
+// writes. At most a second makes a timeout of three, as RFC 6298, 5.7, has it
+// after a handshake that took long.
+func (c *Conn) sampleHandshake(now Time) {
+	c.rtt.sample(min(now.Sub(c.handshakeAt), initialRTO))
+}
+
 // confirm sends the STATE that answers a SYN-ACK.
 func (c *Conn) confirm(now Time) {
 	c.ack.nowAlone()
@@ -139,16 +148,16 @@ func (c *Conn) confirm(now Time) {
 
 // isSynAck reports whether a packet to a connected initiator is the SYN-ACK once
 // more. It is the one STATE that is always answered: the acceptor repeats it
-// because it heard nothing.
+// because it heard nothing. One that has acknowledged more has heard of us.
 func (c *Conn) isSynAck(p *wire.Packet) bool {
-	return c.initiator && p.Type == wire.State && p.SeqNr == c.irs && p.AckNr == c.iss
+	return c.initiator && p.Type == wire.State && p.SeqNr == c.irs && p.AckNr == c.iss && c.out.una == c.iss+1
 }
 
 // confirmed is called with the first packet that proves that the initiator is
 // where the SYN came from: it echoes our sequence number.
 func (c *Conn) confirmed(now Time) {
 	if c.synAcks == 1 {
-		c.rtt.sample(now.Sub(c.handshakeAt))
+		c.sampleHandshake(now)
 	}
 	c.ownKind = c.helloRecv
 	c.timers.stop(timerEmbryonic)

@@ -29,6 +29,7 @@ func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
 // records, and two lists through it. The sent list is in order of last
 // transmission, which makes RACK's walk short (RFC 8985, section 6.2 step 5);
 // the lost list is in order of detection, and is retransmitted from the front.
+// The oldest packet is never one that was acknowledged selectively.
 type inflight struct {
 	ring        []record // power of two, indexed by sequence number
 	una, nxt    wire.SeqNr
@@ -101,6 +102,18 @@ func (f *inflight) markLost(seq wire.SeqNr) {
 	f.remove(&f.sent, seq)
 	f.at(seq).flags |= recordLost
 	f.append(&f.lost, seq)
+}
+
+// loseAll moves everything to the lost list, the oldest packet first: RFC 6298,
+// 5.4. The peer may have no room for any other before that one is there.
+func (f *inflight) loseAll() {
+	f.sent, f.lost = recordList{}, recordList{}
+	for seq := f.una; seq != f.nxt; seq++ {
+		if r := f.at(seq); !r.has(recordSacked) {
+			r.flags = r.flags&^recordProbe | recordLost
+			f.append(&f.lost, seq)
+		}
+	}
 }
 
 // markSacked takes a record out of its list.

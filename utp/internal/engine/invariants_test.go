@@ -52,24 +52,24 @@ func (v *invariants) check() error {
 func (v *invariants) checkMemory() error {
 	c := v.c
 	in, out, ahead := 0, 0, 0
-	for i, ch := range c.in.chunks {
-		if ch.r >= ch.w || ch.w > len(ch.Buf) || i < len(c.in.chunks)-1 && ch.w != len(ch.Buf) {
-			return fmt.Errorf("receive chunk %d of %d holds [%d, %d) of %d", i, len(c.in.chunks), ch.r, ch.w, len(ch.Buf))
+	for ch := c.in.head; ch != nil; ch = ch.next {
+		if ch.r >= ch.w || ch.w > len(ch.Buf) || ch != c.in.tail && ch.w != len(ch.Buf) {
+			return fmt.Errorf("a receive chunk holds [%d, %d) of %d", ch.r, ch.w, len(ch.Buf))
 		}
 		in += ch.w - ch.r
 	}
 	if in != c.in.len {
 		return fmt.Errorf("%d bytes to read in chunks, %d counted", in, c.in.len)
 	}
-	for i, ch := range c.buf.chunks {
-		if ch.n == 0 || i > 0 && ch.off != c.buf.chunks[i-1].off+uint64(c.buf.chunks[i-1].n) {
-			return fmt.Errorf("send chunk %d holds %d bytes at %d", i, ch.n, ch.off)
+	for ch := c.buf.head; ch != nil; ch = ch.next {
+		if ch.w == 0 || ch.next != nil && ch.next.off != ch.off+uint64(ch.w) {
+			return fmt.Errorf("a send chunk holds %d bytes at %d", ch.w, ch.off)
 		}
-		out += ch.n
+		out += ch.w
 	}
-	if n := len(c.buf.chunks); n > 0 {
+	if c.buf.head != nil {
 		// The first chunk may be acknowledged in part.
-		out -= int(c.buf.start - c.buf.chunks[0].off)
+		out -= int(c.buf.start - c.buf.head.off)
 	}
 	if out != c.buf.len() {
 		return fmt.Errorf("%d bytes to send in chunks, %d counted", out, c.buf.len())
@@ -231,4 +231,12 @@ func (v *invariants) checkIdle() error {
 		}
 	}
 	return fmt.Errorf("something to send, nothing outstanding, and no timer that would send it")
+}
+
+// count is the number of chunks in the list.
+func (l *chunkList) count() (n int) {
+	for c := l.head; c != nil; c = c.next {
+		n++
+	}
+	return n
 }

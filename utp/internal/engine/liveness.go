@@ -96,6 +96,15 @@ func (c *Conn) probeTimeout(now Time) {
 	c.windowProbe = true
 }
 
+// windowOpened is called when a window has opened into which packets were sent
+// again and again: the peer had no room for them. They go at once; the timeouts
+// said nothing about the path.
+func (c *Conn) windowOpened(now Time) {
+	c.out.loseAll()
+	c.rtt.progress()
+	c.armRTO(now)
+}
+
 // keepMemory sees to it that what is allocated now is freed when the connection
 // has become idle.
 func (c *Conn) keepMemory(now Time) {

@@ -6,8 +6,15 @@ const (
 	MaxChunk = 64 << 10 // holds the largest datagram
 )
 
-// Chunk is a piece of buffer memory, borrowed from Memory.
-type Chunk struct{ Buf []byte }
+// Chunk is a piece of buffer memory, borrowed from Memory. While a buffer has it,
+// Buf[r:w] are the bytes in it, and off is the offset in the stream of Buf[0].
+type Chunk struct {
+	Buf []byte
+
+	next *Chunk
+	off  uint64
+	r, w int
+}
 
 // Memory lends buffer memory to connections and keeps account of what they
 // promise to their peers. The endpoint implements it; it must be safe for use

@@ -23,6 +23,7 @@ type mtu struct {
 	probe   int // size of the probe in flight, zero if none
 	steps   [2]uint16
 	step    uint8 // next entry of steps
+	cut     bool  // even minDatagram does not: anything may be fragmented
 }
 
 // init sets the search up. limit is the largest datagram that the
@@ -59,4 +60,13 @@ func (m *mtu) probeAcked() {
 func (m *mtu) probeLost() {
 	m.probe = 0
 	m.step = uint8(len(m.steps))
+}
+
+// refused takes down what passes after the system refused to send size bytes.
+func (m *mtu) refused(size int) {
+	if size <= minDatagram {
+		m.cut = true
+		return
+	}
+	m.current = max(minDatagram, min(m.current-1, size*3/4))
 }

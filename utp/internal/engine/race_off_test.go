@@ -2,5 +2,5 @@
 
 package engine
 
-// raceEnabled: the race detector makes everything ten times slower.
+// raceEnabled says that everything is ten times slower.
 const raceEnabled = false

@@ -17,24 +17,23 @@ type rack struct {
 	xmitTS         Time          // RACK.xmit_ts: last transmission of the most recently sent packet delivered
 	endSeq         wire.SeqNr    // RACK.end_seq: its number
 	rtt            time.Duration // RACK.rtt
-	fack           wire.SeqNr    // RACK.fack: highest number delivered
-	covered        wire.SeqNr    // nothing beyond it has been told in selective acknowledgements
 	known          bool          // the fields above are set
+	fack           wire.SeqNr    // RACK.fack: highest number delivered
+	facked         bool          // it is set
+	covered        wire.SeqNr    // nothing beyond it has been told in selective acknowledgements
 	reorderingSeen bool
 }
 
 // delivered notes that the peer has the packet (RFC 8985, section 6.2 steps 2, 3).
 func (k *rack) delivered(now Time, seq wire.SeqNr, r *record, minRTT time.Duration) {
-	if r.transmissions > 1 {
-		// It may be the original that arrived (step 2): the sample is too short.
-		if now.Sub(r.sentAt) < minRTT {
-			return
-		}
-	} else if k.known && seq.Before(k.fack) {
+	if !k.facked || seq.After(k.fack) {
+		k.fack, k.facked = seq, true
+	} else if seq.Before(k.fack) && r.transmissions == 1 {
 		k.reorderingSeen = true
 	}
-	if !k.known || seq.After(k.fack) {
-		k.fack = seq
+	if r.transmissions > 1 && now.Sub(r.sentAt) < minRTT {
+		// It may be the original that arrived (step 2): the sample is too short.
+		return
 	}
 	if !k.known || r.sentAt > k.xmitTS || r.sentAt == k.xmitTS && seq.After(k.endSeq) {
 		k.xmitTS, k.endSeq, k.rtt = r.sentAt, seq, now.Sub(r.sentAt)

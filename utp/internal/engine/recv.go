@@ -28,16 +28,12 @@ func (c *Conn) HandlePacket(now Time, p *wire.Packet) {
 		c.stats.Invalid++
 		return
 	}
-	inTurn, fresh := c.guard.check(now, p, c.rtt.rto(c.rtoFloor()))
+	inTurn, fresh := c.guard.check(now, p, c.rtt.base(c.rtoFloor()))
 	if !inTurn {
 		c.stats.Invalid++
 		return
 	}
 	if c.state == synRecv {
-		if p.AckNr.Before(c.iss - 2) {
-			c.stats.Invalid++
-			return
-		}
 		c.confirmed(now)
 	}
 	if c.isSynAck(p) {
@@ -63,8 +59,13 @@ func (c *Conn) HandlePacket(now Time, p *wire.Packet) {
 // plausible checks ack_nr and seq_nr against what can be on its way.
 func (c *Conn) plausible(p *wire.Packet) bool {
 	// An acknowledgement of what was never sent is a forgery or from another
-	// life of this id; so is one from before our oldest window.
-	if p.AckNr.After(c.out.nxt-1) || c.out.una.Diff(p.AckNr) > c.out.maxCount+ackTolerance+1 {
+	// life of this id; so is one from before our oldest window. The first one
+	// must echo our number: S - 1, or S - 2 in libutp's keepalive.
+	lag := c.out.maxCount + ackTolerance + 1
+	if c.state == synRecv {
+		lag = 2
+	}
+	if p.AckNr.After(c.out.nxt-1) || c.out.una.Diff(p.AckNr) > lag {
 		return false
 	}
 	// After its FIN libtorrent's STATEs carry the FIN's number, libutp's the
@@ -86,7 +87,6 @@ func (c *Conn) heard(now Time, p *wire.Packet) {
 	c.lastHeard = now
 	c.asked = 0
 	if p.Timestamp != 0 {
-		c.echoTS = p.Timestamp
 		c.echoDiff = p.Timestamp.DiffSince(int64(now))
 	}
 }
@@ -123,6 +123,7 @@ func (c *Conn) handleData(now Time, p *wire.Packet) {
 		c.stats.OutOfOrder++
 		c.ahead.add(c.params.Memory, c.rcvNxt, p.SeqNr, p.Payload, p.Type == wire.Fin, p.Timestamp)
 		c.ack.nowAlone()
+		c.awaitRepair(now)
 		return
 	}
 	gap := c.ahead.count > 0
@@ -139,6 +140,7 @@ func (c *Conn) handleData(now Time, p *wire.Packet) {
 		}
 	}
 	c.keepMemory(now)
+	c.awaitRepair(now)
 	switch {
 	case c.eof:
 		// libtorrent takes the acknowledgement of its FIN from nothing but a
@@ -216,17 +218,31 @@ func (c *Conn) consumed(now Time, n int) {
 	full := min(2*c.segment(), c.window.limit)
 	opened := c.window.limit - c.held() - c.window.promised()
 	switch promised := c.window.promised(); {
-	case c.window.closed && promised+opened >= full:
+	case c.window.closed && promised+opened >= full && opened >= c.window.step():
 		// The peer is blocked, and may never ask.
-		c.window.tries = 0
-		c.timers.set(timerUpdate, now.Add(updateDelays[0]))
 		c.ack.nowAlone()
+		c.repeatState(now)
 	case promised < c.window.limit/2 && opened >= max(full, c.window.limit/4):
 		c.ack.now()
 	}
 }
 
-// updateTimeout repeats a window update of which nothing shows that it arrived.
+// awaitRepair has the acknowledgement repeated while nothing fills a gap.
+// libtorrent's timeout starts anew with every packet that it gets: as long as we
+// send, it repeats only what three duplicate acknowledgements ask for.
+func (c *Conn) awaitRepair(now Time) {
+	if c.ahead.count > 0 && !c.ownKind {
+		c.repeatState(now)
+	}
+}
+
+// repeatState has a STATE repeated until something new arrives.
+func (c *Conn) repeatState(now Time) {
+	c.window.tries = 0
+	c.timers.set(timerUpdate, now.Add(updateDelays[0]))
+}
+
+// updateTimeout repeats a STATE of which nothing shows that it arrived.
 func (c *Conn) updateTimeout(now Time) {
 	if c.window.tries++; int(c.window.tries) < len(updateDelays) {
 		c.timers.set(timerUpdate, now.Add(updateDelays[c.window.tries]))

@@ -46,8 +46,10 @@ func chargeFor(n int) int {
 
 func (o *reorder) index(seq wire.SeqNr) int { return int(seq) & (len(o.slots) - 1) }
 
+// holds reports whether the packet seq is held, which is not before the first
+// missing number. What is further than the last one held only shares its slot.
 func (o *reorder) holds(seq wire.SeqNr) bool {
-	if o.count == 0 {
+	if o.count == 0 || seq.After(o.last) {
 		return false
 	}
 	i := o.index(seq)

@@ -12,8 +12,8 @@ const (
 	// minRTOForeign allows for the ticks and delayed acknowledgements of other
 	// implementations (40 ms and scheduling; BEP 29 says 500 ms).
 	minRTOForeign = 500 * time.Millisecond
-	// maxRTO bounds the back-off (RFC 6298, 2.5, allows any bound ≥ 60 s; a
-	// punched path is worth probing more often).
+	// maxRTO bounds the timeout, with and without back-off (RFC 6298, 2.5, allows
+	// any bound ≥ 60 s; a punched path is worth probing more often).
 	maxRTO = 15 * time.Second
 )
 
@@ -41,18 +41,23 @@ func (r *rttEstimator) sample(rtt time.Duration) {
 	r.srtt += (rtt - r.srtt) / 8
 }
 
-// rto returns the timeout with its back-off (RFC 6298, 2.3 and 5.5).
+// rto returns the timeout with its back-off (RFC 6298, 5.5).
 func (r *rttEstimator) rto(floor time.Duration) time.Duration {
-	rto := initialRTO
-	if r.srtt != 0 {
-		rto = max(r.srtt+4*r.rttVar, floor)
-	}
+	rto := r.base(floor)
 	for range r.backoff {
 		if rto *= 2; rto >= maxRTO {
 			return maxRTO
 		}
 	}
 	return rto
+}
+
+// base returns the timeout without back-off (RFC 6298, 2.3).
+func (r *rttEstimator) base(floor time.Duration) time.Duration {
+	if r.srtt == 0 {
+		return initialRTO
+	}
+	return min(max(r.srtt+4*r.rttVar, floor), maxRTO)
 }
 
 func (r *rttEstimator) timedOut() {

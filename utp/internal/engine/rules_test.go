@@ -4,24 +4,26 @@ import (
 	"testing"
 	"time"
 
-	"utppunch/utp/internal/wire"
-
 	"github.com/stretchr/testify/require"
+
+	"utppunch/utp/internal/wire"
 )
 
 // The tests TestRuleNN… are the rules of the protocol dossier, section 12, one
-// by one; rule 2 is in rules_never_test.go, 9 to 12 in rules_receive_test.go,
-// 6, 13 and 14 in rules_window_test.go and rules_timers_test.go.
+// by one. Rule 2 is in rules_never_test.go, 6 in rules_window_test.go, 9 to 12
+// in rules_receive_test.go, 13 and 14 in rules_timers_test.go. What the design
+// adds to them is in rules_handshake_test.go and rules_wrap_test.go, and how
+// connections end in rules_close_test.go.
 
 // full is the payload of a packet of the base size.
 const full = BaseDatagram - wire.HeaderSize
 
 // noKeepAlive is for scripts that last longer than a keepalive's interval.
-func noKeepAlive(tc *script) { tc.params.KeepAlive = 0 }
+func noKeepAlive(tc *testConn) { tc.params.KeepAlive = 0 }
 
 // "seq: SYN/DATA/FIN consume; STATE = next unsent."
 func TestRule01Numbers(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.recv(packet{}, packet{})
 		tc.want("the first number is still unused", packet{typ: wire.State, seq: 1, ack: 2})
 		tc.write(1)
@@ -40,19 +42,19 @@ func TestRule01StateBeforeConfirmation(t *testing.T) {
 	tc := newScript(t, acceptor, unconnected)
 	tc.recv(packet{typ: wire.Syn})
 	tc.want("the SYN-ACK has the first number", packet{typ: wire.State, seq: 1, ack: 0})
-	tc.write(2000)
+	tc.write(20)
 	tc.closeWrite()
 	tc.wantNothing("neither DATA nor FIN leaves before confirmation")
 	tc.recv(packet{typ: wire.Syn})
 	tc.want("a second SYN gets the same number, data queued or not", packet{typ: wire.State, seq: 1, ack: 0})
 	tc.wantAfter(300*time.Millisecond, "so does silence", packet{typ: wire.State, seq: 1, ack: 0})
 	tc.recv(packet{typ: wire.State})
-	tc.want("confirmed, the first DATA has it too", packet{typ: wire.Data, seq: 1})
+	tc.want("confirmed, the first DATA has it too", packet{typ: wire.Data, seq: 1, payload: 20}, packet{typ: wire.Fin, seq: 2})
 }
 
 // "After our FIN (F): STATE pairs F and F+1, or re-sent FIN."
 func TestRule01StatePairsAfterFin(t *testing.T) {
-	everyRole(t, func(tc *script) {
+	everyRole(t, func(tc *testConn) {
 		tc.write(1)
 		tc.closeWrite()
 		tc.want("the stream ends", packet{typ: wire.Data, seq: 1}, packet{typ: wire.Fin, seq: 2})
@@ -76,7 +78,7 @@ func TestRule01StatePairsAfterFin(t *testing.T) {
 
 // "Refresh ack_nr, timestamp, diff and wnd at every (re)transmission."
 func TestRule03RetransmissionIsFresh(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.write(100)
 		rto := tc.conn.Stats().RTO
 		tc.lose("first transmission", packet{typ: wire.Data, seq: 1, ack: 0, window: initialWindow})
@@ -128,7 +130,7 @@ func TestRule04StateRightAfterSynAck(t *testing.T) {
 
 // "Acks: batch end, every 2 full packets, <= 25 ms."
 func TestRule05Acks(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.recv(packet{})
 		tc.wantAfter(25*time.Millisecond, "one packet may wait for data to travel with", packet{typ: wire.State, ack: 1})
 		tc.recv(packet{})
@@ -151,7 +153,7 @@ func TestRule05Acks(t *testing.T) {
 
 // "Immediate on gap, fill, FIN, duplicate."
 func TestRule05ImmediateAcks(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.recv(packet{seq: 2})
 		tc.want("a gap", packet{typ: wire.State, ack: 0, sack: []int{2}})
 		tc.recv(packet{seq: 4})
@@ -192,24 +194,52 @@ func TestRule05SackBits(t *testing.T) {
 	tc.want("one acknowledgement for the batch", packet{typ: wire.State, sack: []int{2, 4, 9, 10, 35}})
 }
 
+// To our own kind elements are chained, up to a datagram; and it understands them.
+func TestRule05SackChain(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.recv(packet{seq: 2, payload: 1}, packet{seq: 5000, payload: 1})
+		tc.want("252, 252 and 124 bytes", packet{
+			typ: wire.State, ack: 0, sack: []int{2, 5000}, size: wire.HeaderSize + 3*2 + 628,
+		})
+		tc.recv(packet{seq: 20000, payload: 1})
+		tc.want("no more than a datagram", packet{typ: wire.State, ack: 0, sack: []int{2, 5000}, size: atMost(BaseDatagram)})
+
+		tc.conn.SetNoDelay(true)
+		for range 3000 {
+			tc.write(1)
+		}
+		tc.takeAll()
+		tc.recv(packet{typ: wire.State, seq: 20001, ack: 0, ext: []extension{{1, make([]byte, 252)}, {1, []byte{0b11}}}})
+		require.Equal(tc.t, 2998, tc.conn.Stats().FlightSize, "the second element begins where the first ends")
+		require.True(tc.t, tc.conn.out.at(tc.base+2018).has(recordSacked))
+		require.True(tc.t, tc.conn.out.at(tc.base+2019).has(recordSacked))
+	}, ownKind)
+}
+
 // A SACK stands in a STATE, before any DATA: utp-punch takes an extension of
 // DATA for payload, and full packets stay equally long.
 func TestRule05SackTravelsAlone(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.recv(packet{seq: 2})
 		tc.want("a gap", packet{typ: wire.State})
 		tc.advance(rtt)
-		tc.conn.Write([]byte("x"))
-		tc.written = append(tc.written, 'x')
+		tc.queue("x")
 		tc.recv(packet{seq: 3})
 		tc.want("the acknowledgement first", packet{typ: wire.State, ack: 0, sack: []int{2, 3}})
 		tc.want("DATA without it", packet{typ: wire.Data, payload: "x", sack: []int{}})
+		tc.advance(rtt)
+		tc.recv(packet{seq: 5})
+		tc.want("another gap", packet{typ: wire.State, ack: 0, sack: []int{2, 3, 5}})
+		tc.queue("y")
+		tc.recv(packet{seq: 1})
+		tc.want("also when a part of the gaps is filled", packet{typ: wire.State, ack: 3, sack: []int{5}})
+		tc.want("DATA without it", packet{typ: wire.Data, payload: "y", sack: []int{}})
 	})
 }
 
 // "FIN re-sent promptly after gap repair."
 func TestRule07FinFollowsGapRepair(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.conn.SetNoDelay(true)
 		tc.write("one")
 		tc.want("DATA", packet{typ: wire.Data, seq: 1})
@@ -231,24 +261,22 @@ func TestRule07FinFollowsGapRepair(t *testing.T) {
 
 // "Linger a few seconds to ack the peer's FIN."
 func TestRule07FinIsAcknowledgedAgain(t *testing.T) {
-	everyPeer(t, func(tc *script) {
+	everyPeer(t, func(tc *testConn) {
 		tc.close()
 		tc.want("FIN", packet{typ: wire.Fin, seq: 1})
 		tc.advance(rtt)
 		tc.recv(packet{typ: wire.Fin})
-		states := []packet{{typ: wire.State, seq: 2, ack: 1}}
-		if !tc.ownKind {
-			states = []packet{{typ: wire.State, seq: 1, ack: 1}, {typ: wire.State, seq: 2, ack: 1}}
-		}
-		tc.want("FIN is acknowledged", states...)
+		tc.wantStateAfterFin("FIN is acknowledged", 1)
 		tc.wantReason("both have ended", Finished)
 		tc.advance(4 * time.Second)
 		require.Greater(t, tc.tomb.Expires, tc.now)
 		tc.recv(packet{typ: wire.Fin, seq: 1})
-		tc.want("that acknowledgement was lost", states...)
-		tc.recv(packet{typ: wire.State})
-		tc.recv(packet{typ: wire.Reset})
-		tc.wantNothing("nothing else is answered")
+		tc.wantStateAfterFin("that acknowledgement was lost", 1)
+		for _, seq := range []int{-1, 0, 1, 2, 3} {
+			tc.recv(packet{typ: wire.State, seq: seq}, packet{typ: wire.Reset, seq: seq})
+		}
+		tc.recv(packet{seq: 2}, packet{typ: wire.Fin, seq: 2}, packet{seq: 1, ack: 2})
+		tc.wantNothing("nothing else is answered, and nothing that is not of this connection")
 		require.LessOrEqual(t, tc.tomb.Expires, tc.now.Add(time.Second), "the tombstone stands for 5 s")
 	})
 }
@@ -256,7 +284,7 @@ func TestRule07FinIsAcknowledgedAgain(t *testing.T) {
 // "Quiet give-up": the FIN is repeated as long as the connection lingers, then
 // the peer is told.
 func TestRule07QuietGiveUp(t *testing.T) {
-	everyRole(t, func(tc *script) {
+	everyRole(t, func(tc *testConn) {
 		tc.close()
 		tc.want("FIN", packet{typ: wire.Fin, seq: 1})
 		tc.wantAfter(500*time.Millisecond, "timeout", packet{typ: wire.Fin, seq: 1})
@@ -270,7 +298,7 @@ func TestRule07QuietGiveUp(t *testing.T) {
 
 // "Keepalive STATE <= 29 s idle": with ack_nr - 1, as libutp's.
 func TestRule08KeepAlive(t *testing.T) {
-	everyRole(t, func(tc *script) {
+	everyRole(t, func(tc *testConn) {
 		for range 3 {
 			tc.wantAfter(25*time.Second, "after 25 s of silence", packet{typ: wire.State, seq: 1, ack: -1})
 		}

@@ -10,7 +10,7 @@ import (
 // This file makes the packets of a script's peer.
 
 // build makes the datagram that p describes.
-func (tc *script) build(p packet) []byte {
+func (tc *testConn) build(p packet) []byte {
 	seq, ack := tc.peerNext, tc.peerAck
 	if p.typ == wire.Syn {
 		seq = 0
@@ -55,7 +55,7 @@ func (tc *script) build(p packet) []byte {
 }
 
 // payload returns what packet seq of the peer carries, the same every time.
-func (tc *script) payload(p packet, seq int) []byte {
+func (tc *testConn) payload(p packet, seq int) []byte {
 	b, known := tc.peerPayload[seq]
 	switch v := p.payload.(type) {
 	case string:
@@ -80,7 +80,7 @@ func (tc *script) payload(p packet, seq int) []byte {
 }
 
 // chain returns the extensions of a packet.
-func (tc *script) chain(p packet, ack int) []extension {
+func (tc *testConn) chain(p packet, ack int) []extension {
 	switch {
 	case p.ext != nil:
 		return p.ext

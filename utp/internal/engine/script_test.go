@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"utppunch/utp/internal/wire"
-
 	"github.com/stretchr/testify/require"
+
+	"utppunch/utp/internal/wire"
 )
 
 // This file is a language for scripts that play the peer of one Conn, packet by
@@ -47,13 +47,27 @@ func TestTestScript(t *testing.T) {
 	tc.wantNothing("a STATE is not acknowledged")
 	tc.wantAfter(tc.conn.Stats().RTO, "lost data is sent again", packet{typ: wire.Data, seq: 2, payload: "lost"})
 
-	// A field may also be a bound.
-	tc.recv(packet{typ: wire.Data, seq: 4, payload: 100})
+	// A field may also be a bound. DATA is the type that need not be named.
+	tc.recv(packet{seq: 4, payload: 100})
 	tc.want("what lies ahead of a gap is named", packet{typ: wire.State, ack: 2, sack: []int{4}, window: atMost(initialWindow)})
 
 	tc.recv(packet{typ: wire.Reset})
 	tc.wantReason("a RESET ends it", ResetByPeer)
-	// At the end nothing may be left that no want took, and no memory.
+	// At the end nothing may be left that no want took, and no memory. When
+	// something fails, the whole conversation is printed.
+
+	// Most scripts hold for both roles and both kinds of peer.
+	everyPeer(t, func(tc *testConn) {
+		tc.recv(packet{})
+		tc.wantNothing("a single packet is not acknowledged at once")
+		tc.advanceToTimer()
+		tc.want("but soon", packet{typ: wire.State, ack: 1})
+		tc.close()
+		tc.want("the end of our stream", packet{typ: wire.Fin, seq: 1})
+		tc.recv(packet{typ: wire.Fin})
+		tc.wantStateAfterFin("the end of theirs", 2)
+		tc.wantReason("both have ended", Finished)
+	})
 }
 
 // rtt is the round trip of a script's handshake.
@@ -97,11 +111,10 @@ type datagram struct {
 	bytes    []byte
 	at       Time
 	seq, ack int // as the script counts
-	fragment bool
 }
 
-// script is one conversation.
-type script struct {
+// testConn is one conversation: a Conn, and the script that plays its peer.
+type testConn struct {
 	t      *testing.T
 	conn   *Conn
 	tomb   *Tombstone
@@ -127,6 +140,7 @@ type script struct {
 	finSent  bool
 	sampled  bool // it was given a timestamp
 	received int  // bytes read
+	ordered  int  // highest acknowledgement that it sent
 
 	// The peer.
 	arrived     map[int]bool
@@ -146,28 +160,28 @@ type logEntry struct {
 	sent  bool
 }
 
-type option func(*script)
+type option func(*testConn)
 
-func acceptor(tc *script)    { tc.acceptor = true }    // the engine accepts
-func ownKind(tc *script)     { tc.ownKind = true }     // the peer says Hello
-func unconnected(tc *script) { tc.unconnected = true } // the script does the handshake
-func ipv6(tc *script)        { tc.ipv6 = true }
+func acceptor(tc *testConn)    { tc.acceptor = true }    // the engine accepts
+func ownKind(tc *testConn)     { tc.ownKind = true }     // the peer says Hello
+func unconnected(tc *testConn) { tc.unconnected = true } // the script does the handshake
+func ipv6(tc *testConn)        { tc.ipv6 = true }
 
 // noProbe keeps packets at the base size.
-func noProbe(tc *script) { tc.params.MaxDatagram = BaseDatagram }
+func noProbe(tc *testConn) { tc.params.MaxDatagram = BaseDatagram }
 
 // with changes the parameters.
-func with(f func(*Params)) option { return func(tc *script) { f(tc.params) } }
+func with(f func(*Params)) option { return func(tc *testConn) { f(tc.params) } }
 
 // startAt sets the first sequence numbers of both sides.
 func startAt(ours, peers wire.SeqNr) option {
-	return func(tc *script) { tc.startSeq, tc.startPeer = ours, peers }
+	return func(tc *testConn) { tc.startSeq, tc.startPeer = ours, peers }
 }
 
 // newScript begins a conversation.
-func newScript(t *testing.T, opts ...option) *script {
+func newScript(t *testing.T, opts ...option) *testConn {
 	t.Helper()
-	tc := &script{
+	tc := &testConn{
 		t: t, params: testParams(), now: Time(time.Second),
 		connID: 1000, startSeq: 65530, startPeer: 65530,
 		sent: map[int][]byte{}, arrived: map[int]bool{}, peerPayload: map[int][]byte{},
@@ -195,7 +209,7 @@ func newScript(t *testing.T, opts ...option) *script {
 }
 
 // connect does the handshake.
-func (tc *script) connect() {
+func (tc *testConn) connect() {
 	tc.t.Helper()
 	if tc.acceptor {
 		tc.recv(packet{typ: wire.Syn, hello: tc.ownKind})
@@ -216,19 +230,19 @@ func (tc *script) connect() {
 }
 
 // everyPeer runs a script in both roles, against our own kind and others.
-func everyPeer(t *testing.T, f func(tc *script), opts ...option) {
+func everyPeer(t *testing.T, f func(tc *testConn), opts ...option) {
 	t.Run("foreign", func(t *testing.T) { everyRole(t, f, opts...) })
-	t.Run("own", func(t *testing.T) { everyRole(t, f, append(opts, ownKind)...) })
+	t.Run("own", func(t *testing.T) { everyRole(t, f, append(slices.Clone(opts), ownKind)...) })
 }
 
 // everyRole runs a script in both roles.
-func everyRole(t *testing.T, f func(tc *script), opts ...option) {
+func everyRole(t *testing.T, f func(tc *testConn), opts ...option) {
 	t.Run("initiator", func(t *testing.T) { f(newScript(t, opts...)) })
 	t.Run("acceptor", func(t *testing.T) { f(newScript(t, append(slices.Clone(opts), acceptor)...)) })
 }
 
 // end checks that nothing is left over.
-func (tc *script) end() {
+func (tc *testConn) end() {
 	if tc.conn != nil && !tc.t.Failed() {
 		for _, d := range tc.pending {
 			tc.t.Errorf("left at the end: %s", tc.describe(&d.Packet, true))
@@ -252,12 +266,12 @@ func (tc *script) end() {
 // near is the script's number for x, the one closest to n.
 func near(x, base wire.SeqNr, n int) int { return n + x.Diff(base+wire.SeqNr(n)) }
 
-func (tc *script) note(format string, args ...any) {
+func (tc *testConn) note(format string, args ...any) {
 	tc.log = append(tc.log, logEntry{at: tc.now, text: fmt.Sprintf(format, args...)})
 }
 
 // flush does what the driver does after it has called the engine.
-func (tc *script) flush() {
+func (tc *testConn) flush() {
 	tc.t.Helper()
 	for {
 		wants := tc.conn.WantsTransmit()
@@ -270,7 +284,7 @@ func (tc *script) flush() {
 		}
 		for b := tc.buf[:t.Len]; len(b) > 0; {
 			n := min(t.Segment, len(b))
-			tc.capture(bytes.Clone(b[:n]), t.Fragment)
+			tc.capture(bytes.Clone(b[:n]))
 			b = b[n:]
 		}
 	}
@@ -282,13 +296,13 @@ func (tc *script) flush() {
 	}
 }
 
-func (tc *script) fatalf(format string, args ...any) {
+func (tc *testConn) fatalf(format string, args ...any) {
 	tc.t.Helper()
 	tc.t.Fatalf("at %v: %s", tc.now.Sub(Time(time.Second)), fmt.Sprintf(format, args...))
 }
 
 // want takes the next datagrams that were sent; they arrive.
-func (tc *script) want(why string, ps ...packet) {
+func (tc *testConn) want(why string, ps ...packet) {
 	tc.t.Helper()
 	for _, p := range ps {
 		d := tc.take(why, p)
@@ -297,7 +311,7 @@ func (tc *script) want(why string, ps ...packet) {
 }
 
 // lose takes the next datagrams that were sent; they never arrive.
-func (tc *script) lose(why string, ps ...packet) {
+func (tc *testConn) lose(why string, ps ...packet) {
 	tc.t.Helper()
 	for _, p := range ps {
 		tc.take(why, p)
@@ -305,7 +319,7 @@ func (tc *script) lose(why string, ps ...packet) {
 }
 
 // wantNothing checks that nothing was sent.
-func (tc *script) wantNothing(why string) {
+func (tc *testConn) wantNothing(why string) {
 	tc.t.Helper()
 	if len(tc.pending) > 0 {
 		tc.fatalf("%s: want nothing, got %s", why, tc.describe(&tc.pending[0].Packet, true))
@@ -313,7 +327,7 @@ func (tc *script) wantNothing(why string) {
 }
 
 // wantAfter checks that for d nothing is sent, then p.
-func (tc *script) wantAfter(d time.Duration, why string, p packet) {
+func (tc *testConn) wantAfter(d time.Duration, why string, p packet) {
 	tc.t.Helper()
 	tc.wantNothing(why)
 	tc.advance(d - 1)
@@ -323,16 +337,38 @@ func (tc *script) wantAfter(d time.Duration, why string, p packet) {
 }
 
 // takeAll takes what was sent, whatever it is; it arrives.
-func (tc *script) takeAll() []datagram {
-	all := tc.pending
-	tc.pending = nil
+func (tc *testConn) takeAll() []datagram {
+	all := tc.loseAll()
 	for i := range all {
 		tc.arrive(&all[i])
 	}
 	return all
 }
 
-func (tc *script) take(why string, p packet) datagram {
+// loseAll takes what was sent, whatever it is; it never arrives.
+func (tc *testConn) loseAll() []datagram {
+	all := tc.pending
+	tc.pending = nil
+	return all
+}
+
+// grow opens the congestion window to n bytes; all that is sent is acknowledged.
+func (tc *testConn) grow(n int) {
+	tc.t.Helper()
+	for tc.conn.Stats().CongestionWindow < n {
+		tc.write(tc.conn.Writable())
+		tc.advance(rtt)
+		tc.takeAll()
+		tc.recv(packet{typ: wire.State})
+	}
+	for !tc.conn.Flushed() {
+		tc.advance(rtt)
+		tc.takeAll()
+		tc.recv(packet{typ: wire.State})
+	}
+}
+
+func (tc *testConn) take(why string, p packet) datagram {
 	tc.t.Helper()
 	if len(tc.pending) == 0 {
 		tc.fatalf("%s: want %v, nothing was sent", why, p.typ)
@@ -345,7 +381,7 @@ func (tc *script) take(why string, p packet) datagram {
 	return d
 }
 
-func (tc *script) arrive(d *datagram) {
+func (tc *testConn) arrive(d *datagram) {
 	if d.Type == wire.State || d.Type == wire.Reset {
 		return
 	}
@@ -356,7 +392,7 @@ func (tc *script) arrive(d *datagram) {
 }
 
 // recv hands packets to the engine, as one batch.
-func (tc *script) recv(ps ...packet) {
+func (tc *testConn) recv(ps ...packet) {
 	tc.t.Helper()
 	for _, p := range ps {
 		tc.handIn(tc.build(p))
@@ -365,7 +401,7 @@ func (tc *script) recv(ps ...packet) {
 }
 
 // handIn routes a datagram as the endpoint does.
-func (tc *script) handIn(b []byte) {
+func (tc *testConn) handIn(b []byte) {
 	tc.t.Helper()
 	var p wire.Packet
 	if !p.Parse(b) {
@@ -385,7 +421,7 @@ func (tc *script) handIn(b []byte) {
 	case tc.tomb != nil:
 		t := tc.tomb.Reply(tc.now, &p, tc.buf[:])
 		for b := tc.buf[:t.Len]; len(b) > 0; b = b[t.Segment:] {
-			tc.capture(bytes.Clone(b[:t.Segment]), t.Fragment)
+			tc.capture(bytes.Clone(b[:t.Segment]))
 		}
 	default:
 		recv, send := tc.conn.ConnIDs()
@@ -397,7 +433,7 @@ func (tc *script) handIn(b []byte) {
 }
 
 // advance lets time pass.
-func (tc *script) advance(d time.Duration) {
+func (tc *testConn) advance(d time.Duration) {
 	tc.t.Helper()
 	end := tc.now.Add(d)
 	for at := tc.conn.PollTimeout(); at != 0 && at <= end; at = tc.conn.PollTimeout() {
@@ -407,7 +443,7 @@ func (tc *script) advance(d time.Duration) {
 }
 
 // advanceToTimer lets time pass until the engine wants to be called.
-func (tc *script) advanceToTimer() {
+func (tc *testConn) advanceToTimer() {
 	tc.t.Helper()
 	at := tc.conn.PollTimeout()
 	if at == 0 {
@@ -422,7 +458,14 @@ func (tc *script) advanceToTimer() {
 }
 
 // write writes a string, or a number of bytes.
-func (tc *script) write(x any) {
+func (tc *testConn) write(x any) {
+	tc.t.Helper()
+	tc.queue(x)
+	tc.flush()
+}
+
+// queue is write, but does not send yet: more happens before.
+func (tc *testConn) queue(x any) {
 	tc.t.Helper()
 	b, _ := x.(string)
 	data := []byte(b)
@@ -433,35 +476,34 @@ func (tc *script) write(x any) {
 	tc.note("write %d", len(data))
 	tc.written = append(tc.written, data...)
 	require.Equal(tc.t, len(data), tc.conn.Write(data))
-	tc.flush()
 }
 
 // read reads n bytes, which must be there and be the peer's.
-func (tc *script) read(n int) {
+func (tc *testConn) read(n int) {
 	tc.t.Helper()
 	tc.note("read %d", n)
 	b := make([]byte, n)
 	require.Equal(tc.t, n, tc.conn.Read(tc.now, b))
-	require.Equal(tc.t, tc.peerStream[tc.received:tc.received+n], b)
+	require.True(tc.t, bytes.Equal(tc.peerStream[tc.received:tc.received+n], b), "what was read is not what the peer sent")
 	tc.received += n
 	tc.flush()
 }
 
-func (tc *script) closeWrite() {
+func (tc *testConn) closeWrite() {
 	tc.t.Helper()
 	tc.note("close write")
 	tc.conn.CloseWrite()
 	tc.flush()
 }
 
-func (tc *script) close() {
+func (tc *testConn) close() {
 	tc.t.Helper()
 	tc.note("close")
 	tc.conn.Close(tc.now)
 	tc.flush()
 }
 
-func (tc *script) abort() {
+func (tc *testConn) abort() {
 	tc.t.Helper()
 	tc.note("abort")
 	tc.conn.Abort()
@@ -469,7 +511,7 @@ func (tc *script) abort() {
 }
 
 // wantReason checks why the connection has ended, NotClosed if it has not.
-func (tc *script) wantReason(why string, r Reason) {
+func (tc *testConn) wantReason(why string, r Reason) {
 	tc.t.Helper()
 	if got := tc.conn.Reason(); got != r {
 		tc.fatalf("%s: reason is %d, want %d", why, got, r)
@@ -480,9 +522,19 @@ func (tc *script) wantReason(why string, r Reason) {
 }
 
 // wantEOF checks that everything was read.
-func (tc *script) wantEOF(why string, eof bool) {
+func (tc *testConn) wantEOF(why string, eof bool) {
 	tc.t.Helper()
 	if tc.conn.EOF() != eof {
 		tc.fatalf("%s: EOF is %v", why, !eof)
 	}
+}
+
+// wantStateAfterFin takes an acknowledgement that follows our FIN: two STATEs, with
+// the FIN's number and the next, or one to our own kind.
+func (tc *testConn) wantStateAfterFin(why string, ack int) {
+	tc.t.Helper()
+	if !tc.ownKind {
+		tc.want(why, packet{typ: wire.State, seq: tc.next - 1, ack: ack})
+	}
+	tc.want(why, packet{typ: wire.State, seq: tc.next, ack: ack})
 }

@@ -139,37 +139,34 @@ func putHello(b []byte, h *wire.Header) int {
 	return wire.HeaderSize + wire.PutExtension(b[wire.HeaderSize:], 0, hello[:])
 }
 
-// sendState sends a STATE. Its number is the next unsent one.
+// sendState sends a STATE. Its number is the next unsent one. After our FIN it is
+// sent with the FIN's number first: libtorrent ignores what is numbered above
+// the FIN, libutp what is numbered as the FIN.
 func (c *Conn) sendState(now Time, b []byte) Transmit {
 	h := c.header(now, wire.State, c.out.nxt)
-	switch {
-	case c.state == synRecv:
-		if c.helloRecv {
-			return single(putHello(b, &h))
-		}
-		h.Put(b, 0)
-		return single(wire.HeaderSize)
-	case c.ahead.count > 0:
-		room := min(len(b), c.mtu.current)
-		n := putSack(b[wire.HeaderSize:room], &c.ahead, c.rcvNxt, c.ownKind)
-		h.Put(b, wire.ExtSelectiveAck)
-		return single(wire.HeaderSize + n)
-	case c.finSent && !c.ownKind:
-		return putStatePair(b, &h)
-	default:
-		h.Put(b, 0)
-		return single(wire.HeaderSize)
+	if c.state == synRecv && c.helloRecv {
+		return single(putHello(b, &h))
 	}
+	n, first := wire.HeaderSize, byte(0)
+	if c.ahead.count > 0 {
+		first = wire.ExtSelectiveAck
+		n += putSack(b[n:min(len(b), c.mtu.current)], &c.ahead, c.rcvNxt, c.ownKind)
+	}
+	if !c.finSent || c.ownKind {
+		h.Put(b, first)
+		return single(n)
+	}
+	return putStatePair(b, &h, first, n)
 }
 
-// putStatePair writes a STATE that follows our FIN, whose header h carries the
-// number after the FIN's. libtorrent ignores what is numbered above the FIN,
-// libutp what is numbered as the FIN: it is said in both ways.
-func putStatePair(b []byte, h *wire.Header) Transmit {
-	h.Put(b[wire.HeaderSize:], 0)
+// putStatePair writes a STATE of n bytes, whose extensions are in place, twice:
+// with the number before that of h, and as h is.
+func putStatePair(b []byte, h *wire.Header, firstExtension byte, n int) Transmit {
+	copy(b[n:2*n], b[:n])
+	h.Put(b[n:], firstExtension)
 	h.SeqNr--
-	h.Put(b, 0)
-	return Transmit{Len: 2 * wire.HeaderSize, Segment: wire.HeaderSize}
+	h.Put(b, firstExtension)
+	return Transmit{Len: 2 * n, Segment: n}
 }
 
 func (c *Conn) sendReset(now Time, b []byte) Transmit {
@@ -247,7 +244,7 @@ func (c *Conn) maxOutstanding() int {
 func (c *Conn) sendLost(now Time, b []byte, budget int) (Transmit, bool) {
 	length := int(c.out.at(c.out.lost.head).length)
 	size := wire.HeaderSize + length
-	t := Transmit{Segment: size, Fragment: size > c.mtu.current}
+	t := Transmit{Segment: size, Fragment: size > c.mtu.current || c.mtu.cut}
 	h := c.header(now, wire.Data, 0)
 	fin := false
 	for c.out.lost.count > 0 && len(b)-t.Len >= size {
@@ -312,8 +309,12 @@ func (c *Conn) sendNew(now Time, b []byte, budget int) (Transmit, bool) {
 		return single(n + wire.HeaderSize), true
 	}
 	seg := c.segment()
-	t := Transmit{Segment: wire.HeaderSize + seg}
-	for ; unsent > 0 && slots > 0 && t.Len < maxRun*t.Segment && len(b)-t.Len >= t.Segment; slots-- {
+	t := Transmit{Segment: wire.HeaderSize + seg, Fragment: c.mtu.cut}
+	run := maxRun
+	if t.Fragment {
+		run = 1
+	}
+	for ; unsent > 0 && slots > 0 && t.Len < run*t.Segment && len(b)-t.Len >= t.Segment; slots-- {
 		n := min(seg, unsent)
 		if n > room {
 			// What is left of the window is too small for the packet, and more
@@ -326,6 +327,7 @@ func (c *Conn) sendNew(now Time, b []byte, budget int) (Transmit, bool) {
 			return t, t.Len > 0
 		}
 		if n > budget && t.Len > 0 {
+			c.limited = true
 			break
 		}
 		c.putNew(now, b[t.Len:], &h, n, 0)
@@ -337,8 +339,6 @@ func (c *Conn) sendNew(now Time, b []byte, budget int) (Transmit, bool) {
 			break
 		}
 	}
-	c.windowProbe = false
-	c.limited = unsent > 0 && slots > 0
 	return t, true
 }
 
@@ -363,6 +363,7 @@ func (c *Conn) putNew(now Time, b []byte, h *wire.Header, n int, flags recordFla
 	c.sent(now, c.unsent, n, flags)
 	c.putPacket(b, h, c.out.at(h.SeqNr))
 	c.unsent += uint64(n)
+	c.windowProbe = false
 	c.stats.BytesSent += uint64(n)
 	c.pacer.spend(n)
 }

@@ -10,7 +10,7 @@ const (
 	timerPace                     // the pacer lets the next run go
 	timerHold                     // a short packet has been held back for long enough
 	timerProbe                    // zero window: ask whether it has opened
-	timerUpdate                   // repeat a window update that may be lost
+	timerUpdate                   // repeat a window update, or the news of a gap, that may be lost
 	timerHandshake                // repeat the SYN-ACK, or the STATE that answers it
 	timerEmbryonic                // an inbound connection that nobody confirmed
 	timerKeepAlive                // nothing was said for too long

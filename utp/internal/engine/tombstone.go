@@ -67,5 +67,5 @@ func (t *Tombstone) Reply(now Time, p *wire.Packet, b []byte) Transmit {
 		h.Put(b, 0)
 		return single(wire.HeaderSize)
 	}
-	return putStatePair(b, &h)
+	return putStatePair(b, &h, 0, wire.HeaderSize)
 }

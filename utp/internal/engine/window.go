@@ -17,7 +17,8 @@ const (
 )
 
 // updateDelays is when a window update is repeated while nothing shows that it
-// arrived: libtorrent and librqbit never probe a closed window.
+// arrived: libtorrent and librqbit never probe a closed window. The same goes for
+// the news of a gap.
 var updateDelays = [...]time.Duration{
 	200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 	4 * time.Second, 8 * time.Second, 15 * time.Second, 30 * time.Second,
@@ -41,7 +42,7 @@ type recvWindow struct {
 	copied     int    // bytes read since epoch
 	epoch      Time
 	overshotAt Time
-	tries      uint8 // repeats of the last window update
+	tries      uint8 // repeats of the last window update or news of a gap
 	closed     bool  // the last window told to the peer held no full packet
 }
 
@@ -55,12 +56,15 @@ func (w *recvWindow) init(limit int) {
 // and commits to it. The right edge moves by a good piece or not at all
 // (RFC 1122, section 4.2.3.3: no silly windows).
 func (w *recvWindow) advertise(held int) int {
-	edge := w.received + uint64(max(0, w.limit-held))
-	if int64(edge-w.edge) >= int64(min(MaxDatagramIPv4, w.limit/2)) {
+	edge := w.received + uint64(w.limit) - uint64(held)
+	if int64(edge-w.edge) >= int64(w.step()) {
 		w.edge = edge
 	}
 	return w.promised()
 }
+
+// step is the least by which the right edge moves.
+func (w *recvWindow) step() int { return min(MaxDatagramIPv4, w.limit/2) }
 
 // promised is the window that the peer may still use.
 func (w *recvWindow) promised() int { return max(0, int(int64(w.edge-w.received))) }

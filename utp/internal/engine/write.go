@@ -64,7 +64,7 @@ func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 
 // CloseWrite ends our stream: a FIN follows what was written.
 func (c *Conn) CloseWrite() {
-	if c.state == connected {
+	if c.state != closed {
 		c.finQueued = true
 	}
 }

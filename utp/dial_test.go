@@ -1,0 +1,349 @@
+package utp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"utppunch/utp/internal/wire"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// wantOpError checks that err is what package net returns for an operation of a
+// connection or an endpoint.
+func wantOpError(t *testing.T, err error, op string, source, addr net.Addr, target error, why string) {
+	t.Helper()
+	require.Error(t, err, why)
+	e, ok := err.(*net.OpError)
+	require.True(t, ok, "%s: %#v is no *net.OpError", why, err)
+	require.Equal(t, &net.OpError{Op: op, Net: "utp", Source: source, Addr: addr, Err: e.Err}, e, why)
+	require.ErrorIs(t, err, target, why)
+}
+
+// wantDialError checks the error of a dial to alice.
+func wantDialError(t *testing.T, err, target error, why string) {
+	t.Helper()
+	wantOpError(t, err, "dial", nil, NewAddr(alice.Remote), target, why)
+}
+
+// dialWithin is dial with a time limit.
+func (te *testEndpoint) dialWithin(d time.Duration, route Route) *async[*Conn] {
+	return runAsync(te.t, func() (*Conn, error) {
+		ctx, cancel := context.WithTimeout(te.t.Context(), d)
+		defer cancel()
+		return te.Dial(ctx, route.unbound())
+	})
+}
+
+func timeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+func TestDialRepeatsTheSyn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		ids, seqs := map[uint16]wire.SeqNr{}, map[wire.SeqNr]bool{}
+		syn := packet{typ: wire.Syn, ack: 0, window: 64 << 10, hello: true, payload: 0, route: alice.unbound()}
+		for i, after := range []time.Duration{0, 1, 2, 4, 8} {
+			var d datagram
+			if i == 0 {
+				d = te.want("the first SYN leaves at once", syn)
+			} else {
+				d = te.wantAfter(after*time.Second, "further ones leave at 1, 3, 7 and 15 s", syn)
+			}
+			assert.Zero(t, d.ConnID%2, "an even id leaves the odd ones to the peer, and is never 0xFFFF")
+			assert.NotContains(t, ids, d.ConnID, "each attempt has an id of its own")
+			ids[d.ConnID], seqs[d.SeqNr] = d.SeqNr, true
+		}
+		assert.Greater(t, len(seqs), 1, "and a number of its own")
+		te.advance(15*time.Second - 1)
+		dial.wantNotDone("the last SYN has 15 s")
+		te.advance(1)
+		err := dial.err("without an answer a dial ends after 30 s")
+		wantDialError(t, err, syscall.ETIMEDOUT, "nobody answers")
+		require.True(t, timeout(err), "that is a timeout")
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "but not one of a context")
+		for range len(ids) {
+			d := te.want("whoever has a SYN is told that it is void", packet{typ: wire.Reset, hello: false})
+			assert.Equal(t, d.SeqNr, ids[d.ConnID-1]+1, "a RESET comes after the SYN")
+			delete(ids, d.ConnID-1)
+		}
+		te.wantNoConns("the dial has ended")
+	})
+}
+
+func TestDialFirstAnswerWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		var syns []datagram
+		for _, after := range []time.Duration{0, 1, 2} {
+			te.advance(after * time.Second)
+			syns = append(syns, te.want("a SYN a time", packet{typ: wire.Syn}))
+		}
+		require.Equal(t, 3, te.Stats().Conns, "three attempts are under way")
+		id := func(i int) int { return int(syns[i].ConnID) }
+		answer := func(i int) packet {
+			return packet{typ: wire.State, id: id(i), seq: 100 * i, ack: int(syns[i].SeqNr)}
+		}
+		te.recv(alice, answer(1))
+		c := dial.value("the second SYN was answered")
+		require.Equal(t, syns[1].ConnID+1, c.idSend)
+		got := map[int]wire.Type{}
+		for _, d := range te.takeAll() {
+			got[int(d.ConnID)] = d.Type
+		}
+		require.Equal(t, map[int]wire.Type{
+			id(0) + 1: wire.Reset, id(1) + 1: wire.State, id(2) + 1: wire.Reset,
+		}, got, "the answer is confirmed, and the other attempts are reset")
+		require.Equal(t, 1, te.Stats().Conns)
+		require.EqualValues(t, 1, te.Stats().Dialed)
+		require.Empty(t, c.dial.reports, "the winner does not keep the others in memory")
+
+		te.recv(alice, answer(2))
+		te.want("an answer for an attempt that lost is refused", packet{typ: wire.Reset, id: id(2), ack: 200})
+		te.recv(alice, answer(1))
+		te.wantNothing("so soon, the SYN-ACK is not answered again")
+		te.advance(100 * time.Millisecond)
+		te.recv(alice, answer(1))
+		te.want("then it is: the connection has not been reset", packet{typ: wire.State, id: id(1) + 1, ack: 99})
+	})
+}
+
+func TestDialRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		id   int // relative to the SYN's
+	}{
+		{"with the id that the dialler receives with", 0},
+		{"with the id that it sends with", 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				te := newTestEndpoint(t, nil)
+				dial := te.dial(alice)
+				syn := te.want("dialling sends a SYN", packet{typ: wire.Syn})
+				id := int(syn.ConnID) + tc.id
+				for _, off := range []int{-1, 1, 30000} {
+					te.recv(alice, packet{typ: wire.Reset, id: id, ack: int(syn.SeqNr) + off})
+				}
+				te.recv(bob, packet{typ: wire.Reset, id: id, ack: int(syn.SeqNr)})
+				dial.wantNotDone("a RESET counts only from the peer, with the number of the SYN")
+				te.recv(alice, packet{typ: wire.Reset, id: id, seq: 12345, ack: int(syn.SeqNr)})
+				wantDialError(t, dial.err("the peer refuses"), syscall.ECONNREFUSED, "RESET")
+				te.wantNothing("a RESET is not answered, and no SYN follows")
+				te.wantNoConns("the dial has ended")
+			})
+		})
+	}
+}
+
+func TestDialIgnoresOtherAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		syn := te.want("dialling sends a SYN", packet{typ: wire.Syn})
+		id, seq := int(syn.ConnID), int(syn.SeqNr)
+		te.recv(alice,
+			packet{typ: wire.State, id: id, seq: 100, ack: seq + 1},
+			packet{typ: wire.State, id: id, seq: 100, ack: seq - 1},
+			packet{typ: wire.Data, id: id, seq: 100, ack: seq, payload: "early"},
+			packet{typ: wire.Fin, id: id, seq: 100, ack: seq})
+		dial.wantNotDone("only a STATE that acknowledges the SYN connects")
+		te.wantNothing("none of it is answered")
+		te.recv(alice, packet{typ: wire.State, id: id, seq: 100, ack: seq})
+		c := dial.value("that is one")
+		te.want("it is confirmed", packet{typ: wire.State, seq: seq + 1, ack: 99})
+		c.SetReadDeadline(time.Now())
+		_, err := c.Read(make([]byte, 10))
+		require.True(t, timeout(err), "data from before has no place in the stream")
+	})
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	cause := errors.New("changed my mind")
+	type contextFunc func(context.Context) (context.Context, context.CancelFunc)
+	for _, tc := range []struct {
+		name    string
+		context contextFunc
+		is      []error
+		timeout bool
+		text    string
+	}{
+		{"cancel", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			return ctx, func() { time.AfterFunc(5*time.Second, cancel) }
+		}, []error{context.Canceled}, false, "context canceled"},
+		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 5*time.Second)
+		}, []error{context.DeadlineExceeded}, true, "context deadline exceeded"},
+		{"cancel with a cause", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			return ctx, func() { time.AfterFunc(5*time.Second, func() { cancel(cause) }) }
+		}, []error{context.Canceled, cause}, false, "context canceled: changed my mind"},
+		{"deadline with a cause", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(ctx, 5*time.Second, cause)
+		}, []error{context.DeadlineExceeded, cause}, true, "context deadline exceeded: changed my mind"},
+		{"deadline with a cause that says so", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(ctx, 5*time.Second, fmt.Errorf("%w: %w", cause, context.DeadlineExceeded))
+		}, []error{context.DeadlineExceeded, cause}, true, "changed my mind"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				te := newTestEndpoint(t, nil)
+				ctx, end := tc.context(t.Context())
+				if tc.timeout {
+					defer end()
+				} else {
+					end()
+				}
+				dial := runAsync(t, func() (*Conn, error) { return te.Dial(ctx, alice.unbound()) })
+				te.advance(5*time.Second - 1)
+				dial.wantNotDone("the context goes on")
+				require.Len(t, te.takeAll(), 3, "SYNs at 0, 1 and 3 s")
+				te.advance(1)
+				err := dial.err("the context has ended")
+				for _, target := range tc.is {
+					wantDialError(t, err, target, "that is why")
+				}
+				require.ErrorContains(t, err, tc.text)
+				require.Equal(t, tc.timeout, timeout(err), "Timeout")
+				for range 3 {
+					te.want("the attempts are reset", packet{typ: wire.Reset})
+				}
+				te.wantNoConns("the dial has ended")
+
+				_, err = te.Dial(ctx, alice.unbound())
+				wantDialError(t, err, tc.is[0], "a context that has ended dials nothing")
+				te.wantNothing("no SYN leaves")
+			})
+		})
+	}
+}
+
+// hookedContext lets a test act when a dial looks at its context.
+type hookedContext struct {
+	context.Context
+	hook func()
+}
+
+func (c hookedContext) Done() <-chan struct{} {
+	c.hook()
+	return c.Context.Done()
+}
+
+func TestEstablishedBeatsContext(t *testing.T) {
+	// The dial finds both in its select, which draws: now and then both must come.
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			te := newTestEndpoint(t, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			looks := 0
+			dial := runAsync(t, func() (*Conn, error) {
+				return te.Dial(hookedContext{ctx, func() {
+					if looks++; looks == 1 {
+						syn := te.w.take(1)[0]
+						te.handIn(alice, packet{typ: wire.State, id: int(syn.ConnID), ack: int(syn.SeqNr)})
+						cancel()
+					}
+				}}, alice.unbound())
+			})
+			dial.value("a connection that is established when the context ends is returned")
+			te.want("and stays", packet{typ: wire.State})
+			require.EqualValues(t, 1, te.Stats().Dialed)
+		})
+	}
+}
+
+func TestDialMaxConns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{MaxConns: 2})
+		te.listen()
+		p := te.dialled(alice)
+		te.accepted(bob)
+		_, err := te.Dial(t.Context(), alice.unbound())
+		wantDialError(t, err, syscall.EAGAIN, "inbound and outbound count together")
+		te.recv(bob, packet{typ: wire.Syn, id: 77})
+		te.wantNothing("a SYN beyond the limit is ignored")
+		require.EqualValues(t, 1, te.Stats().SynDropped)
+		p.reset()
+		dial := te.dial(alice)
+		te.want("there is room again", packet{typ: wire.Syn})
+		dial.wantNotDone("it waits for its answer")
+		te.advance(time.Second)
+		wantDialError(t, dial.err("a repeated SYN is one more"), syscall.EAGAIN, "there is no room for it")
+		te.want("the first one is void", packet{typ: wire.Reset})
+	})
+}
+
+func TestDialWithoutFreeIDs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		taken := newConn(te.Endpoint, alice)
+		forAll := func(f func(key)) {
+			te.mu.Lock()
+			defer te.mu.Unlock()
+			for id := 0; id < 1<<16; id += 2 {
+				f(key{alice.unbound(), uint16(id)})
+			}
+		}
+		forAll(func(k key) { te.table.put(k, taken) })
+		defer forAll(func(k key) { te.table.remove(k, taken) })
+		_, err := te.Dial(t.Context(), alice.unbound())
+		wantDialError(t, err, syscall.EADDRNOTAVAIL, "every even id towards the peer is in use")
+		te.wantNothing("no SYN leaves")
+
+		dial := te.dialWithin(time.Second/2, bob)
+		te.want("ids towards others are free", packet{typ: wire.Syn, route: bob.unbound()})
+		dial.wantNotDone("it has an id")
+
+		forAll(func(k key) {
+			if k.id == 12344 {
+				te.table.remove(k, taken)
+			}
+		})
+		dial = te.dialWithin(time.Second/2, alice)
+		te.want("the last free id is found", packet{typ: wire.Syn, id: 12344})
+		dial.wantNotDone("it has an id")
+		te.advance(time.Second / 2)
+		te.ignore("both are given up")
+	})
+}
+
+func TestManyCancelledDialsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.w.silent = true
+		const dials = 1000
+		for i := range dials {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				defer cancel()
+				te.Dial(ctx, routeTo(i%10).unbound())
+			}()
+		}
+		synctest.Wait()
+		require.Equal(t, dials, te.Stats().Conns, "they are under way")
+		require.Len(t, te.takeAll(), dials)
+		conns := te.allConns()
+		te.advance(time.Millisecond)
+		require.Len(t, te.takeAll(), dials, "each is reset")
+		te.wantNoConns("all have ended")
+		require.Zero(t, te.keys(), "no tombstones are left of what never was")
+		require.Zero(t, te.memory.reserved.Load())
+		for _, c := range conns {
+			require.False(t, c.armed(), "no timer is left")
+		}
+	})
+}
