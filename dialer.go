@@ -2,6 +2,7 @@ package utppunch
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -205,21 +206,30 @@ func (s *shared) get(a netip.Addr) (*Transport, error) {
 // Shutdown ends the Transports that [Dial], [DialContext] and Dialers without a
 // Transport share, as [Transport.Shutdown] does: call it before a program exits
 // that has closed its connections, so that what they wrote is delivered. Later
-// dials open new ones.
+// dials open new ones. When ctx ends first its error is returned, and the old ones
+// still end with their last connection.
 func Shutdown(ctx context.Context) error {
 	s := &sharedTransports
 	s.mu.Lock()
-	all := []*Transport{s.v4, s.v6}
+	v4, v6 := s.v4, s.v6
 	s.v4, s.v6 = nil, nil
 	s.mu.Unlock()
-	var firstErr error
-	for _, t := range all {
-		if t == nil {
-			continue
-		}
-		if err := t.Shutdown(ctx); err != nil && firstErr == nil {
-			firstErr = err
-		}
+	errs := make(chan error, 2)
+	for _, t := range []*Transport{v4, v6} {
+		go func() { errs <- t.shutdownOrLeave(ctx) }()
 	}
-	return firstErr
+	return errors.Join(<-errs, <-errs)
+}
+
+// shutdownOrLeave is Shutdown that goes on in the background when ctx ends. A nil
+// Transport is done.
+func (t *Transport) shutdownOrLeave(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	err := t.Shutdown(ctx)
+	if err != nil {
+		go func() { _ = t.Shutdown(context.Background()) }()
+	}
+	return err
 }

@@ -18,6 +18,8 @@ const (
 	large = 64 << 20
 )
 
+var zeroes = make([]byte, large)
+
 // Where uTP answers otherwise on purpose.
 const (
 	kinderClose = "Close with unread data does not throw away what was written: a FIN follows it, no RESET"
@@ -197,7 +199,7 @@ func read(c net.Conn, n ...int) call {
 }
 
 func write(c net.Conn, n int) call {
-	m, err := c.Write(make([]byte, n))
+	m, err := c.Write(zeroes[:n])
 	call := call{name: "Write", n: m, of: n, err: err}
 	if n == 0 {
 		call.name = "Write(nil)"

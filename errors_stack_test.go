@@ -43,7 +43,7 @@ var (
 )
 
 // dyingTimeout is how long dying waits for an acknowledgement.
-const dyingTimeout = 100 * time.Millisecond
+const dyingTimeout = 300 * time.Millisecond
 
 type tcpStack struct{}
 

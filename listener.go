@@ -11,12 +11,14 @@ import (
 // [net.Listener]; all methods are safe for concurrent use.
 type Listener struct {
 	*utp.Listener
-	owned *Transport // to be ended with the Listener; nil: it was there before
+	transport *Transport
+	owned     bool // the Transport ends with the Listener
 }
 
 // Listen opens a port and listens on it; see [Open] for networks, addresses and
 // errors. When the Listener is closed the port stays open for the connections
-// that it accepted, until the last of them has ended.
+// that it accepted, until the last of them has ended; a program that exits before
+// waits for that with [Listener.Transport] and [Transport.Shutdown].
 func Listen(network, address string) (*Listener, error) {
 	t, err := Open(network, address, nil)
 	if err != nil {
@@ -27,7 +29,7 @@ func Listen(network, address string) (*Listener, error) {
 		_ = t.Close()
 		return nil, err
 	}
-	l.owned = t
+	l.owned = true
 	return l, nil
 }
 
@@ -39,20 +41,24 @@ func (t *Transport) Listen() (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{Listener: l}, nil
+	return &Listener{Listener: l, transport: t}, nil
 }
+
+// Transport returns the Transport whose port the Listener is on: to dial from the
+// same port, and to end the one that [Listen] opened with [Transport.Shutdown].
+func (l *Listener) Transport() *Transport { return l.transport }
 
 // Close stops listening. Connections that were accepted go on; those that wait
 // for Accept are reset.
 func (l *Listener) Close() error {
 	err := l.Listener.Close()
-	if err != nil || l.owned == nil {
+	if err != nil || !l.owned {
 		return err
 	}
-	if l.owned.Stats().Conns == 0 {
-		return l.owned.Close()
+	if l.transport.Stats().Conns == 0 {
+		return l.transport.Close()
 	}
-	go func() { _ = l.owned.Shutdown(context.Background()) }()
+	go func() { _ = l.transport.Shutdown(context.Background()) }()
 	return nil
 }
 

@@ -48,11 +48,14 @@ func newForeign(t *Transport) *foreign {
 // PacketConn returns the port as a net.PacketConn for other protocols: ReadFrom
 // gives the datagrams that are not uTP, from the first call of PacketConn on, and
 // WriteTo sends any datagram. At most 256 wait to be read; further ones are
-// dropped. Its Close ends a blocked ReadFrom and nothing else: the port belongs
-// to the Transport. Every call returns the same one.
+// dropped. Its Close ends a blocked ReadFrom, for good, and nothing else: the port
+// belongs to the Transport. Every call returns the same one.
 func (t *Transport) PacketConn() net.PacketConn {
-	t.foreign.wanted.Store(true)
-	return t.foreign
+	f := t.foreign
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wanted.Store(!f.isClosed)
+	return f
 }
 
 // deliver takes a datagram from the reader, which goes on using b.
@@ -179,6 +182,7 @@ func (f *foreign) shut() bool {
 		return false
 	}
 	f.isClosed = true
+	f.wanted.Store(false)
 	if f.timer != nil {
 		f.timer.Stop()
 	}

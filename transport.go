@@ -43,6 +43,14 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// validate reports the first field whose value cannot be used.
+func (c *Config) validate() error {
+	if c == nil {
+		return nil
+	}
+	return c.UTP.Validate()
+}
+
 // Transport owns one UDP port and everything that goes on there: at most one
 // [Listener], any number of connections in both directions, and datagrams of
 // other protocols ([Transport.PacketConn]). All methods are safe for concurrent
@@ -75,6 +83,9 @@ func Open(network, address string, config *Config) (*Transport, error) {
 	if _, _, err := splitHostPort(context.Background(), address); err != nil {
 		return nil, opError("listen", nil, err)
 	}
+	if err := config.validate(); err != nil {
+		return nil, opError("listen", nil, err)
+	}
 	conn, err := udp.Listen(f.udpNetwork(), address)
 	if err != nil {
 		return nil, opError("listen", nil, err)
@@ -87,6 +98,9 @@ func Open(network, address string, config *Config) (*Transport, error) {
 // may read from it, and Close closes it. If New fails it is left alone. A nil or
 // closed pc is an error.
 func New(pc net.PacketConn, config *Config) (*Transport, error) {
+	if err := config.validate(); err != nil {
+		return nil, opError("listen", nil, err)
+	}
 	conn, err := udp.New(pc)
 	if err != nil {
 		return nil, opError("listen", nil, err)

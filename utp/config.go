@@ -52,8 +52,9 @@ type Config struct {
 
 	// KeepAlive is how long nothing is sent before a keepalive is, so that NATs
 	// remember the path. A peer of our own kind answers; when it has left three
-	// in a row unanswered the connection ends with ETIMEDOUT. The default is
-	// 25 s; negative: off.
+	// in a row unanswered, the later ones each a fifth of KeepAlive after the one
+	// before, the connection ends with ETIMEDOUT. The default is 25 s; negative:
+	// off.
 	KeepAlive time.Duration
 
 	// IdleTimeout ends a connection with ETIMEDOUT when nothing was received for
@@ -66,9 +67,9 @@ type Config struct {
 	// default is 5 s. Negative: Close resets the connection, as SetLinger(0).
 	Linger time.Duration
 
-	// MaxConns is the most connections at a time, inbound and outbound together;
-	// further dials fail with EAGAIN and further inbound ones are ignored. Off by
-	// default.
+	// MaxConns is the most connections at a time, inbound and outbound together,
+	// with those that were closed and are still being delivered; further dials
+	// fail with EMFILE and further inbound ones are ignored. Off by default.
 	MaxConns int
 
 	// Backlog is the most inbound connections that wait for Accept. A SYN that
@@ -89,6 +90,7 @@ const (
 
 	minDatagram = 150 // a header, a long selective acknowledgement, and some payload
 	minBuffer   = 4096
+	minDuration = time.Millisecond
 	maxBuffer   = 1 << 30
 )
 
@@ -106,6 +108,14 @@ func (c *Config) Validate() error {
 		return bad("RecvBuffer", c.RecvBuffer, fmt.Sprintf("must be 0 or from %d to %d bytes", minBuffer, maxBuffer))
 	case c.Timeout < 0:
 		return bad("Timeout", c.Timeout, "cannot be turned off")
+	case tooShort(c.Timeout):
+		return bad("Timeout", c.Timeout, shortDuration)
+	case tooShort(c.KeepAlive):
+		return bad("KeepAlive", c.KeepAlive, shortDuration)
+	case tooShort(c.IdleTimeout):
+		return bad("IdleTimeout", c.IdleTimeout, shortDuration)
+	case tooShort(c.Linger):
+		return bad("Linger", c.Linger, shortDuration)
 	case c.Backlog < 0:
 		return bad("Backlog", c.Backlog, "cannot be turned off")
 	case c.CongestionControl > CUBIC:
@@ -113,6 +123,12 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// shortDuration is what is wrong with a duration below minDuration.
+const shortDuration = "a duration needs a unit, such as 25 * time.Second"
+
+// tooShort reports whether a duration can only be a number that lacks its unit.
+func tooShort(d time.Duration) bool { return d > 0 && d < minDuration }
 
 func withDefault[T int | time.Duration](v, def T) T {
 	switch {

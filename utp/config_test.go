@@ -17,7 +17,7 @@ func TestConfigValidate(t *testing.T) {
 	}{
 		{config: Config{}},
 		{config: Config{MaxDatagram: 150, SendBuffer: 4096, RecvBuffer: 4096}},
-		{config: Config{MaxDatagram: 65507, SendBuffer: 1 << 30, RecvBuffer: 1 << 30, Timeout: 1, Backlog: 1, MaxConns: 1}},
+		{config: Config{MaxDatagram: 65507, SendBuffer: 1 << 30, RecvBuffer: 1 << 30, Timeout: time.Millisecond, Backlog: 1, MaxConns: 1}},
 		{config: Config{KeepAlive: -1, IdleTimeout: -1, Linger: -1, MaxConns: -1}},
 
 		{Config{MaxDatagram: -1}, "MaxDatagram", "-1"},
@@ -30,6 +30,14 @@ func TestConfigValidate(t *testing.T) {
 		{Config{RecvBuffer: 4095}, "RecvBuffer", "4095"},
 		{Config{RecvBuffer: 1<<30 + 1}, "RecvBuffer", "1073741825"},
 		{Config{Timeout: -time.Second}, "Timeout", "-1s"},
+		{Config{Timeout: 60}, "Timeout", "60ns"},
+		{Config{KeepAlive: 25}, "KeepAlive", "25ns"},
+		{Config{IdleTimeout: 100}, "IdleTimeout", "100ns"},
+		{Config{Linger: 5}, "Linger", "5ns"},
+		{Config{Timeout: 60}, "Timeout", "60ns"}, // the unit was forgotten
+		{Config{KeepAlive: 25}, "KeepAlive", "25ns"},
+		{Config{IdleTimeout: time.Millisecond - 1}, "IdleTimeout", "999.999µs"},
+		{Config{Linger: 5}, "Linger", "5ns"},
 		{Config{Backlog: -5}, "Backlog", "-5"},
 		{Config{CongestionControl: 77}, "CongestionControl", "CongestionControl(77)"},
 	} {

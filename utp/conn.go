@@ -21,11 +21,11 @@ import (
 // received can be read before an error is reported.
 type Conn struct {
 	// immutable
-	endpoint *Endpoint
-	inbound  bool
-	dial     *dialing // outbound: where to report
-	idSend   uint16
-	synSeqNr wire.SeqNr // of the SYN that opened it
+	endpoint   *Endpoint
+	inbound    bool
+	dial       *dialing // outbound: where to report
+	connIDSend uint16
+	synSeqNr   wire.SeqNr // of the SYN that opened it
 
 	// guarded by Endpoint.mu
 	keys [2]key // in the table; the second is zero while there is one

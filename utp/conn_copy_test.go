@@ -169,6 +169,21 @@ func TestReadFromIsInterrupted(t *testing.T) {
 	}
 }
 
+func TestReadFromHoldsNobodyUp(t *testing.T) {
+	everyRole(t, nil, func(t *testing.T, p *peer) {
+		r, feed := p.pipe()
+		copied := p.readFrom(r)
+		copied.wantNotDone("the reader waits")
+		require.NoError(t, p.write("meanwhile").err("a source that is quiet is not in the way of others"))
+		p.want("they write", packet{typ: wire.Data, payload: "meanwhile"})
+		p.recv(packet{typ: wire.State})
+		feed("at last")
+		p.want("and so does it", packet{typ: wire.Data, payload: "at last"})
+		r.Close()
+		require.Error(t, copied.err("the reader is closed"))
+	})
+}
+
 func TestReadFromEndsInAnyState(t *testing.T) {
 	everyRole(t, nil, func(t *testing.T, p *peer) {
 		n, err := p.conn.ReadFrom(strings.NewReader(""))

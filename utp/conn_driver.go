@@ -99,10 +99,16 @@ func (c *Conn) sendRunLocked(write func(Datagrams) (int, error)) (more bool) {
 		c.unsent = out
 		return true
 	case ErrTooBig:
-		c.engine.HandleTooBig(c.tick(), out.Segment)
+		if !out.Fragment {
+			c.engine.HandleTooBig(c.tick(), out.Segment)
+		}
 	default:
-		// As good as lost on the way: retransmission takes care of it.
+		// As good as lost on the way: retransmission takes care of it, if there
+		// is a way at all.
 		c.endpoint.sendErrors.Add(1)
+		if c.dial != nil && !c.established && isHardSendError(err) {
+			c.dial.fail(err)
+		}
 	}
 	c.endpoint.putScratch(out.scratch)
 	return true
@@ -136,11 +142,17 @@ func (c *Conn) settleLocked() (r report) {
 			c.writable.Broadcast()
 		}
 		if ev&engine.EventConnected != 0 && !c.established {
-			c.established = true
-			if c.inbound {
+			switch {
+			case c.inbound:
+				c.established = true
 				r |= reportConfirmed
-			} else {
+			case c.dial.won.CompareAndSwap(false, true):
+				c.established = true
 				r |= reportEstablished
+			default:
+				// Two SYNs of one dial were answered. Nothing was sent since, so
+				// that the peer never takes this one for a connection.
+				c.engine.Abort()
 			}
 		}
 	}
@@ -205,12 +217,9 @@ func (c *Conn) waitLocked(cond *sync.Cond) {
 func (c *Conn) onTimer() {
 	c.mu.Lock()
 	c.timerAt = 0
-	now := c.endpoint.now()
-	for at := c.engine.PollTimeout(); at != 0 && at <= now; at = c.engine.PollTimeout() {
-		// What is due is judged as of when it was due: packets may wait to be
-		// read that arrived since.
-		c.clock = max(c.clock, at)
-		c.engine.HandleTimeout(c.clock)
+	// Once, whatever else has become due: the reader gets its turn in between.
+	if at, now := c.engine.PollTimeout(), c.tick(); at != 0 && at <= now {
+		c.engine.HandleTimeout(now)
 	}
 	c.flushLocked()
 	c.unlock()

@@ -91,12 +91,12 @@ func TestCrowdedSystemIsLeftToTheSender(t *testing.T) {
 		te := newTestEndpoint(t, nil)
 		p, q := te.dialled(alice), te.dialled(bob)
 		te.w.setRoom(0)
+		tries := te.w.count(byUser) + 1
 		p.write("one").value("there is room in the buffer")
-		tries := te.w.count(byUser)
 		for range 10 {
 			q.write("two").value("there is room in the buffer")
 		}
-		require.Equal(t, tries, te.w.count(byUser), "nobody else asks a system that has no room")
+		require.Equal(t, tries, te.w.count(byUser), "nobody asks again a system that has no room")
 		te.advance(time.Second)
 		require.Zero(t, te.w.count(byTimer), "not the timers either")
 		te.w.open()
@@ -167,6 +167,26 @@ func TestOneFlusherAtATime(t *testing.T) {
 	})
 }
 
+// TestSenderDoesNotOvertake: nor does the sender, while a user sends.
+func TestSenderDoesNotOvertake(t *testing.T) {
+	everyPeer(t, nil, func(t *testing.T, p *peer) {
+		p.w.stick(true)
+		p.testEndpoint.recv(routeTo(1), packet{typ: wire.State})
+		p.recv(packet{typ: wire.Data, payload: "a"}, packet{typ: wire.Data, payload: "b"})
+		require.True(t, p.w.blocked(), "the sender is busy, and this connection is next")
+		sent := pattern(5000)
+		p.w.slowDown(true)
+		write := p.write(string(sent))
+		write.wantNotDone("the user is in a system call")
+		p.w.stick(false)
+		p.testEndpoint.want("the sender goes on", packet{typ: wire.Reset, route: routeTo(1)})
+		p.wantNothing("but leaves alone who is at it")
+		p.w.slowDown(false)
+		write.value("the system call has returned")
+		require.Equal(t, sent, p.drain(), "in order")
+	})
+}
+
 func TestBlockedSenderDoesNotStopOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		te := newTestEndpoint(t, nil)
@@ -183,6 +203,19 @@ func TestBlockedSenderDoesNotStopOthers(t *testing.T) {
 		q.advance(time.Second)
 		q.want("and repeat", packet{typ: wire.Data, payload: "world", by: byTimer})
 		te.ignore("")
+	})
+}
+
+func TestLargestDatagram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		for route, size := range map[Route]int{alice: 1472, bob: 1452} {
+			p := te.dialled(route)
+			p.write(string(pattern(1500))).value("there is room")
+			d := p.lose("it fills a packet of 1500 bytes", packet{typ: wire.Data, fragment: false})
+			require.Len(t, d.bytes, size, "%v", route.Remote)
+			p.drain()
+		}
 	})
 }
 

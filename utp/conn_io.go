@@ -151,30 +151,26 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 		c.unlock()
 		err = c.opError("readfrom", err)
 	}()
-	if err := c.beginWriteLocked(); err != nil {
-		return 0, err
-	}
-	defer c.endWriteLocked(nil)
 	for {
 		if err := c.awaitWritableLocked(); err != nil {
 			return n, err
 		}
-		mem := &c.endpoint.memory
-		chunk := mem.Get(engine.MaxChunk)
+		// The turn is not held while r is read: a source that is quiet must not
+		// hold up others who write.
+		chunk := c.endpoint.memory.Get(engine.MaxChunk)
 		m, readErr := c.readUnlocked(r, chunk.Buf)
-		if err := c.writeErrorLocked(); err != nil && m > 0 {
-			mem.Put(chunk)
-			return n, err
-		}
-		if m > len(chunk.Buf)/2 {
-			c.engine.WriteChunk(chunk, m)
+		if m > 0 {
+			if err := c.beginWriteLocked(); err != nil {
+				c.endpoint.memory.Put(chunk)
+				return n, err
+			}
+			c.writeChunkLocked(chunk, m)
+			c.endWriteLocked(nil)
+			n += int64(m)
+			c.flushLocked()
 		} else {
-			// A short piece is not worth a large chunk. There was room for it.
-			c.engine.WriteAll(chunk.Buf[:m])
-			mem.Put(chunk)
+			c.endpoint.memory.Put(chunk)
 		}
-		n += int64(m)
-		c.flushLocked()
 		if readErr == io.EOF {
 			return n, nil
 		}
@@ -182,6 +178,17 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 			return n, readErr
 		}
 	}
+}
+
+// writeChunkLocked sends the first n bytes of a chunk of the largest size.
+func (c *Conn) writeChunkLocked(chunk *engine.Chunk, n int) {
+	if n > len(chunk.Buf)/2 {
+		c.engine.WriteChunk(chunk, n)
+		return
+	}
+	// A short piece is not worth so much memory.
+	c.engine.WriteAll(chunk.Buf[:n])
+	c.endpoint.memory.Put(chunk)
 }
 
 // readUnlocked reads from r without the lock, which is held again when it

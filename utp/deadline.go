@@ -19,11 +19,15 @@ func (d *deadline) set(mu *sync.Mutex, cond *sync.Cond, at time.Time) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	d.at, d.expired = at, false
+	d.at, d.expired = time.Time{}, false
 	if at.IsZero() {
 		return
 	}
-	left := time.Until(at)
+	// What is left counts by the monotonic clock, whatever at is made of: the
+	// wall clock may be set meanwhile.
+	now := time.Now()
+	left := at.Sub(now)
+	d.at = now.Add(left)
 	switch {
 	case left <= 0:
 		d.expired = true

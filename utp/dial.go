@@ -2,7 +2,9 @@ package utp
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,7 +20,21 @@ var synIntervals = [...]time.Duration{
 }
 
 // dialing is where the attempts of one dial report.
-type dialing struct{ reports chan *Conn }
+type dialing struct {
+	reports chan *Conn
+	won     atomic.Bool // one of them is established
+	refused chan error // by the system: the SYN cannot be sent
+}
+
+func (d *dialing) fail(err error) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	select {
+	case d.refused <- err:
+	default:
+	}
+}
 
 func (d *dialing) report(c *Conn) {
 	select {
@@ -30,7 +46,8 @@ func (d *dialing) report(c *Conn) {
 // Dial connects to route.Remote. Without an answer it gives up after 30 s with
 // ETIMEDOUT, or earlier when ctx ends, with the error of ctx; ECONNREFUSED says
 // that the peer refused, and EADDRNOTAVAIL that every connection id towards it is
-// in use. A connection that is established when ctx ends is returned.
+// in use; where there is no route, the error is the system's. A connection that is
+// established when ctx ends is returned.
 func (e *Endpoint) Dial(ctx context.Context, route Route) (*Conn, error) {
 	c, err := e.connect(ctx, route)
 	if err != nil {
@@ -45,7 +62,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 		return nil, contextError(ctx)
 	}
 	// An attempt can report that it is established and that it has ended.
-	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals))}
+	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals)), refused: make(chan error, 1)}
 	attempts := make([]*Conn, 0, len(synIntervals))
 	var winner *Conn
 	defer func() {
@@ -61,7 +78,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 	timer := time.NewTimer(synIntervals[0])
 	defer timer.Stop()
 	for _, interval := range synIntervals {
-		c, err := e.attempt(route, d)
+		c, err := e.attempt(route, d, len(attempts) == 0)
 		if err != nil {
 			return nil, err
 		}
@@ -87,6 +104,8 @@ func (d *dialing) await(ctx context.Context, next <-chan time.Time) (*Conn, erro
 			}
 		case <-next:
 			return nil, nil
+		case err := <-d.refused:
+			return nil, err
 		case <-ctx.Done():
 			for len(d.reports) > 0 {
 				c := <-d.reports
@@ -99,8 +118,8 @@ func (d *dialing) await(ctx context.Context, next <-chan time.Time) (*Conn, erro
 	}
 }
 
-// attempt sends one SYN.
-func (e *Endpoint) attempt(route Route, d *dialing) (*Conn, error) {
+// attempt sends one SYN, the first of a dial or a later one.
+func (e *Endpoint) attempt(route Route, d *dialing, first bool) (*Conn, error) {
 	c := newConn(e, route)
 	c.dial = d
 	e.mu.Lock()
@@ -108,9 +127,9 @@ func (e *Endpoint) attempt(route Route, d *dialing) (*Conn, error) {
 	case e.stopping:
 		e.mu.Unlock()
 		return nil, net.ErrClosed
-	case e.config.MaxConns > 0 && len(e.conns) >= e.config.MaxConns:
+	case first && e.fullLocked():
 		e.mu.Unlock()
-		return nil, errno("connect", syscall.EAGAIN)
+		return nil, errno("connect", syscall.EMFILE)
 	}
 	now := e.now()
 	id, ok := e.freeIDLocked(route, now)
@@ -121,7 +140,7 @@ func (e *Endpoint) attempt(route Route, d *dialing) (*Conn, error) {
 	params, ipv6 := e.params(route.Remote.Addr())
 	c.clock = now
 	c.engine.Connect(now, params, engine.Identity{ConnID: id, SeqNr: e.random.seqNr(), IPv6: ipv6})
-	_, c.idSend = c.engine.ConnIDs()
+	_, c.connIDSend = c.engine.ConnIDs()
 	c.synSeqNr = c.engine.SynSeqNr()
 	e.addLocked(c, key{route, id})
 	e.mu.Unlock()

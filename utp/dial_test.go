@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -97,7 +98,7 @@ func TestDialFirstAnswerWins(t *testing.T) {
 		}
 		te.recv(alice, answer(1))
 		c := dial.value("the second SYN was answered")
-		require.Equal(t, syns[1].ConnID+1, c.idSend)
+		require.Equal(t, syns[1].ConnID+1, c.connIDSend)
 		got := map[int]wire.Type{}
 		for _, d := range te.takeAll() {
 			got[int(d.ConnID)] = d.Type
@@ -271,18 +272,36 @@ func TestDialMaxConns(t *testing.T) {
 		p := te.dialled(alice)
 		te.accepted(bob)
 		_, err := te.Dial(t.Context(), alice.unbound())
-		wantDialError(t, err, syscall.EAGAIN, "inbound and outbound count together")
-		te.recv(bob, packet{typ: wire.Syn, id: 77})
-		te.wantNothing("a SYN beyond the limit is ignored")
-		require.EqualValues(t, 1, te.Stats().SynDropped)
+		wantDialError(t, err, syscall.EMFILE, "inbound and outbound count together")
+		te.wantNothing("no SYN leaves")
 		p.reset()
-		dial := te.dial(alice)
+		dial := te.dialWithin(2*time.Second, alice)
 		te.want("there is room again", packet{typ: wire.Syn})
-		dial.wantNotDone("it waits for its answer")
+		te.wantAfter(time.Second, "a repeated SYN is no further connection", packet{typ: wire.Syn})
 		te.advance(time.Second)
-		wantDialError(t, dial.err("a repeated SYN is one more"), syscall.EAGAIN, "there is no room for it")
-		te.want("the first one is void", packet{typ: wire.Reset})
+		require.ErrorIs(t, dial.err("nobody answers"), context.DeadlineExceeded)
+		te.ignore("the attempts are given up")
 	})
+}
+
+func TestDialWithoutARoute(t *testing.T) {
+	for _, e := range []syscall.Errno{
+		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EINVAL, syscall.EAFNOSUPPORT,
+		syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM,
+	} {
+		t.Run(e.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				te := newTestEndpoint(t, nil)
+				te.w.failWith(func(Route) error {
+					return &net.OpError{Op: "write", Net: "udp", Err: os.NewSyscallError("sendmsg", e)}
+				})
+				_, err := te.Dial(t.Context(), alice.unbound())
+				wantDialError(t, err, e, "there is no way to the peer, and there will be none")
+				require.Equal(t, os.NewSyscallError("sendmsg", e), err.(*net.OpError).Err, "the error is wrapped once")
+				te.wantNoConns("the dial has ended")
+			})
+		})
+	}
 }
 
 func TestDialWithoutFreeIDs(t *testing.T) {

@@ -13,7 +13,7 @@
 //
 // The protocol is in internal/engine: one connection as a state machine without
 // locks, clocks or I/O. This package adds the lock, the clock, one timer a
-// connection, the routing table and the semantics of package net. There is no
+// connection and one for each deadline that is in use, the routing table and the semantics of package net. There is no
 // goroutine a connection; an idle one costs its memory and, if keepalives are
 // on, an armed timer.
 //

@@ -118,6 +118,8 @@ func TestEndpointCloseWaitsForSystemCalls(t *testing.T) {
 		closing := p.testEndpoint.close()
 		p.advance(time.Minute)
 		closing.wantNotDone("it has not sent the RESET yet")
+		require.Error(t, p.read(1).err("the connection is closed"))
+		closing.wantNotDone("whatever others do")
 		p.w.open()
 		closing.value("now it has")
 		p.want("what was under way", packet{typ: wire.Data}, packet{typ: wire.Reset, by: byUser})

@@ -35,6 +35,20 @@ func opError(op string, local, remote net.Addr, err error) error {
 // errno returns a system error in the form that package net has it.
 func errno(op string, e syscall.Errno) error { return os.NewSyscallError(op, e) }
 
+// isHardSendError reports whether the system refused to send for a reason that
+// will not pass: there is no route, or it is forbidden.
+func isHardSendError(err error) bool {
+	for _, e := range [...]syscall.Errno{
+		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EINVAL, syscall.EAFNOSUPPORT,
+		syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // reasonError is what reading or writing a connection that has ended returns.
 func reasonError(op string, r engine.Reason) error {
 	switch r {

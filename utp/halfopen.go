@@ -4,10 +4,10 @@ import "net/netip"
 
 const (
 	// maxHalfOpen is the most inbound connections that their initiators have not
-	// confirmed; when it is reached, one of them at random makes room: a flood of
-	// forged SYNs then mostly drives out its own.
-	maxHalfOpen = 4096
-	// maxHalfOpenSource is the most of one IPv4 address or IPv6 /64.
+	// confirmed, and maxHalfOpenSource the most of one IPv4 address or IPv6 /64.
+	// When one is reached, one of them at random makes room: a flood of forged
+	// SYNs then mostly drives out its own.
+	maxHalfOpen       = 4096
 	maxHalfOpenSource = 1024
 	// halfOpenPressure is from when on nothing is repeated unasked.
 	halfOpenPressure = maxHalfOpen / 4
@@ -43,9 +43,6 @@ func (h *halfOpen) has(c *Conn) bool {
 	return ok
 }
 
-// full reports whether a source has used up its share.
-func (h *halfOpen) full(a netip.Addr) bool { return h.sources[source(a)] >= maxHalfOpenSource }
-
 func (h *halfOpen) add(c *Conn, a netip.Addr) {
 	p := source(a)
 	h.conns[c] = p
@@ -63,10 +60,19 @@ func (h *halfOpen) remove(c *Conn) {
 	}
 }
 
-// victim returns any of them: the order of a map is random.
-func (h *halfOpen) victim() *Conn {
-	for c := range h.conns {
-		return c
+// victim returns the one that has to make room for another from a, nil if there
+// is room.
+func (h *halfOpen) victim(a netip.Addr) *Conn {
+	p := source(a)
+	crowded := h.sources[p] >= maxHalfOpenSource
+	if !crowded && len(h.conns) < maxHalfOpen {
+		return nil
+	}
+	// The order of a map is random.
+	for c, q := range h.conns {
+		if !crowded || q == p {
+			return c
+		}
 	}
 	return nil
 }

@@ -68,12 +68,12 @@ func (l *Listener) Addr() net.Addr { return l.endpoint.localAddr(Route{}) }
 func (l *Listener) Close() error {
 	e := l.endpoint
 	e.mu.Lock()
+	var waiting []*Conn
 	if e.listener == l {
 		e.listener = nil
-	}
-	waiting := make([]*Conn, 0, len(e.halfOpen.conns))
-	for c := range e.halfOpen.conns {
-		waiting = append(waiting, c)
+		for c := range e.halfOpen.conns {
+			waiting = append(waiting, c)
+		}
 	}
 	e.mu.Unlock()
 	l.mu.Lock()
@@ -172,12 +172,12 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 			e.sendReset(now, route, p.ConnID, p.SeqNr)
 		}
 		return nil, nil
-	case e.listener.full(backlog), replaced == nil && e.fullLocked(route):
+	case e.listener.full(backlog), e.fullLocked():
 		e.synDropped.Add(1)
 		return nil, nil
 	}
-	if e.halfOpen.len() >= maxHalfOpen && replaced == nil {
-		replaced = e.halfOpen.victim()
+	if replaced == nil {
+		replaced = e.halfOpen.victim(route.Remote.Addr())
 	}
 	if replaced != nil {
 		e.table.remove(replaced.keys[0], replaced)
@@ -188,7 +188,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	params, ipv6 := e.params(route.Remote.Addr())
 	c.clock = now
 	c.engine.Accept(now, params, engine.Identity{SeqNr: e.random.seqNr(), IPv6: ipv6}, p)
-	_, c.idSend = c.engine.ConnIDs()
+	_, c.connIDSend = c.engine.ConnIDs()
 	c.synSeqNr = p.SeqNr
 	if e.halfOpen.len() >= halfOpenPressure {
 		c.engine.Calm()
@@ -198,9 +198,10 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	return c, replaced
 }
 
-// fullLocked reports whether there may be no further inbound connection.
-func (e *Endpoint) fullLocked(route Route) bool {
-	return e.config.MaxConns > 0 && len(e.conns) >= e.config.MaxConns || e.halfOpen.full(route.Remote.Addr())
+// fullLocked reports whether there may be no further connection. Those that
+// nobody has confirmed do not count: anyone can forge a SYN.
+func (e *Endpoint) fullLocked() bool {
+	return e.config.MaxConns > 0 && len(e.conns)-e.halfOpen.len() >= e.config.MaxConns
 }
 
 // forget ends a half-open connection without a word.
@@ -213,11 +214,12 @@ func (c *Conn) forget() {
 // confirmed gives an inbound connection to Accept.
 func (e *Endpoint) confirmed(c *Conn) {
 	e.mu.Lock()
+	full := e.fullLocked()
 	e.halfOpen.remove(c)
 	l := e.listener
 	e.mu.Unlock()
 	e.accepted.Add(1)
-	if l == nil || !l.offer(c, withDefault(e.config.Backlog, defaultBacklog)) {
+	if l == nil || full || !l.offer(c, withDefault(e.config.Backlog, defaultBacklog)) {
 		e.backlogReset.Add(1)
 		c.abort()
 	}

@@ -164,6 +164,31 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
+func TestMaxConnsInbound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{MaxConns: 2})
+		te.listen()
+		var peers []*peer
+		for i := range 3 {
+			peers = append(peers, te.halfOpened(routeTo(i), synID))
+		}
+		peers[0].recv(packet{typ: wire.State})
+		peers[1].recv(packet{typ: wire.State})
+		peers[2].recv(packet{typ: wire.State})
+		peers[2].want("half-open connections do not count: who is confirmed too late is told", packet{typ: wire.Reset, by: bySender})
+		require.EqualValues(t, 1, te.Stats().BacklogReset)
+		te.recv(alice, packet{typ: wire.Syn, id: 77})
+		te.wantNothing("a SYN beyond the limit is ignored")
+		require.EqualValues(t, 1, te.Stats().SynDropped)
+		require.Equal(t, 2, te.Stats().Conns)
+		te.accept().value("two have made it")
+		te.accept().value("two have made it")
+		peers[0].reset()
+		te.recv(alice, packet{typ: wire.Syn, id: 77})
+		te.want("there is room again", packet{typ: wire.State})
+	})
+}
+
 func TestListenerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		te := newTestEndpoint(t, nil)
@@ -219,9 +244,10 @@ func TestOneListenerAtATime(t *testing.T) {
 		require.NoError(t, l.Close())
 
 		te.listen()
+		p := te.halfOpened(alice, synID)
 		require.Error(t, l.Close(), "the old one is closed")
-		p := te.accepted(alice)
-		require.NotNil(t, p.conn, "which leaves the new one alone")
+		p.recv(packet{typ: wire.State})
+		te.accept().value("which leaves the new one alone")
 
 		te.Close()
 		te.want("closing the endpoint resets", packet{typ: wire.Reset})

@@ -87,8 +87,8 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 		peer func(te *testEndpoint, i int) *peer
 		max  int
 	}{
-		{"accepted", func(te *testEndpoint, i int) *peer { return te.accepted(routeTo(i), ownKind) }, 2200},
-		{"dialled", func(te *testEndpoint, i int) *peer { return te.dialled(routeTo(i), ownKind) }, 2600},
+		{"accepted", func(te *testEndpoint, i int) *peer { return te.accepted(routeTo(i), ownKind) }, 2400},
+		{"dialled", func(te *testEndpoint, i int) *peer { return te.dialled(routeTo(i), ownKind) }, 2800},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -70,7 +70,8 @@ func (r *Receiver) acquire(k key, p *wire.Packet) bool {
 	e := r.endpoint
 	e.mu.RLock()
 	found := e.table.find(k)
-	if found == (entry{}) && p.Type == wire.Reset {
+	echoed := found == (entry{}) && p.Type == wire.Reset
+	if echoed {
 		found.conn = e.echoedLocked(k)
 	}
 	e.mu.RUnlock()
@@ -90,10 +91,12 @@ func (r *Receiver) acquire(k key, p *wire.Packet) bool {
 	}
 	c := found.conn
 	c.mu.Lock()
-	if c.route.Local != k.route.Local {
-		// The first packet to tell our own address in this connection.
+	if c.route.Local != k.route.Local && !echoed {
+		// The first packet to tell our own address in this connection, if it is
+		// the peer's.
+		ok := c.engine.Expects(p)
 		c.mu.Unlock()
-		if !e.bind(c, k) {
+		if !ok || !e.bind(c, k) {
 			e.unroutable.Add(1)
 			return false
 		}
@@ -121,7 +124,7 @@ func (r *Receiver) release() {
 // packet.
 func (e *Endpoint) echoedLocked(k key) *Conn {
 	for _, id := range [...]uint16{k.id - 1, k.id + 1} {
-		if c := e.table.find(key{k.route, id}).conn; c != nil && c.idSend == k.id {
+		if c := e.table.find(key{k.route, id}).conn; c != nil && c.connIDSend == k.id {
 			return c
 		}
 	}

@@ -103,6 +103,9 @@ func TestEchoedReset(t *testing.T) {
 		p.recv(packet{typ: wire.Reset, id: int(p.id), ack: 7})
 		p.wantNothing("what it acknowledges was never sent")
 		require.Equal(t, 1, p.Stats().Conns, "so it is a forgery")
+		p.recv(packet{typ: wire.Reset, id: 2*int(p.sendID) - int(p.id), ack: 1})
+		p.wantNothing("that id is neither one that we receive nor one that we send with")
+		require.Equal(t, 1, p.Stats().Conns, "so it is for somebody else")
 		p.recv(packet{typ: wire.Data, id: int(p.id), payload: "?"})
 		p.want("other packets with that id are for no connection", packet{typ: wire.Reset, id: int(p.id)})
 		p.recv(packet{typ: wire.Reset, id: int(p.id), seq: 31337, ack: 1})
@@ -140,6 +143,19 @@ func TestBatchIsAcknowledgedOnce(t *testing.T) {
 		p.want("one batch has one acknowledgement", packet{typ: wire.State, ack: 20, by: bySender})
 		p.wantNothing("one")
 
+		// It is for the whole batch, however fast the sender is.
+		half := packet{typ: wire.Data, payload: "x"}
+		p.complete(&half)
+		te.receiver.Begin()
+		for range 2 {
+			te.receiver.Packet(alice, te.build(alice, &half))
+			te.receiver.Packet(alice, te.build(alice, &half))
+			te.wantNothing("the batch goes on")
+		}
+		te.receiver.End()
+		p.want("it has ended", packet{typ: wire.State, ack: 21})
+		p.wantNothing("one")
+
 		// Batches mix connections: each is acknowledged once it is left.
 		k := packet{typ: wire.Data, payload: "y"}
 		l := k
@@ -156,7 +172,7 @@ func TestBatchIsAcknowledgedOnce(t *testing.T) {
 		for _, d := range te.takeAll() {
 			acks[d.route] = d.AckNr
 		}
-		require.Equal(t, map[Route]wire.SeqNr{alice: p.peerBase + 21, bob: q.peerBase + 1}, acks)
+		require.Equal(t, map[Route]wire.SeqNr{alice: p.peerBase + 22, bob: q.peerBase + 1}, acks)
 	})
 }
 

@@ -43,6 +43,11 @@ func TestDialLearnsItsLocalAddress(t *testing.T) {
 		syn := te.want("dialling sends a SYN", packet{typ: wire.Syn, route: alice.unbound()})
 		conn := te.allConns()[0]
 		require.Equal(t, "0.0.0.0:1000", conn.LocalAddr().String(), "the system chooses an address")
+		forged := alice
+		forged.Local = netip.MustParseAddr("10.0.0.66")
+		te.recv(forged, packet{typ: wire.State, id: int(syn.ConnID), seq: 1, ack: int(syn.SeqNr) + 1})
+		require.Equal(t, "0.0.0.0:1000", conn.LocalAddr().String(), "a packet that is not the peer's tells nothing")
+		require.Equal(t, 1, te.keys())
 		te.recv(alice, packet{typ: wire.State, id: int(syn.ConnID), seq: 1, ack: int(syn.SeqNr)})
 		te.want("replies leave from the address that was spoken to", packet{typ: wire.State, route: alice})
 		c := dial.value("the SYN was answered")
@@ -58,7 +63,7 @@ func TestDialLearnsItsLocalAddress(t *testing.T) {
 		}
 		te.wantNothing("packets to another address of ours")
 		require.Equal(t, before, c.Stats().PacketsReceived, "are not of this connection")
-		require.EqualValues(t, 2, te.Stats().Unroutable)
+		require.EqualValues(t, 3, te.Stats().Unroutable)
 	})
 }
 

@@ -22,9 +22,14 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// limit is how long anything may take that does not wait for the test. It is much
-// more than it takes, so that it only tells a hang from a machine that is busy.
-const limit = time.Minute
+const (
+	// limit is how long anything may take that does not wait for the test. It is
+	// much more than it takes, and only tells a hang from a machine that is busy.
+	limit = 2 * time.Minute
+	// prompt is how long it may take until the other side, or who waits, is told.
+	// It is less than the library's shortest timeout on top of a round trip.
+	prompt = 4 * time.Second
+)
 
 // open opens a port on loopback. It has to end by itself when the test does: a
 // connection that is left open, or data that does not get delivered, fails it.
@@ -127,7 +132,12 @@ func closeWrite(c any) error { return c.(interface{ CloseWrite() error }).CloseW
 // receive returns what a channel delivers, and fails the test if that takes too long.
 func receive[T any](t testing.TB, from <-chan T, what string) (v T) {
 	t.Helper()
-	timer := time.NewTimer(limit)
+	return receiveWithin(t, limit, from, what)
+}
+
+func receiveWithin[T any](t testing.TB, patience time.Duration, from <-chan T, what string) (v T) {
+	t.Helper()
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case v = <-from:

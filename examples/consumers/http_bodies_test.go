@@ -203,8 +203,8 @@ func TestHTTPCancel(t *testing.T) {
 				})
 				receive(t, arrived, "the request")
 				cancel()
-				require.ErrorIs(t, receive(t, ended, "the client to notice"), context.Canceled)
-				require.ErrorIs(t, receive(t, noticed, "the server to notice"), context.Canceled)
+				require.ErrorIs(t, receiveWithin(t, prompt, ended, "the client to notice"), context.Canceled)
+				require.ErrorIs(t, receiveWithin(t, prompt, noticed, "the server to notice"), context.Canceled)
 			}
 			require.NoError(t, checkEcho(client, s.url, pattern(100_000, 7)))
 			if v.major == 2 {

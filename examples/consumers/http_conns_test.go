@@ -167,10 +167,10 @@ func TestHTTPClose(t *testing.T) {
 			for range requests {
 				receive(t, arrived, "a request")
 			}
-			require.NoError(t, receive(t, start(s.Close), "Server.Close"))
+			require.NoError(t, receiveWithin(t, prompt, start(s.Close), "Server.Close"))
 			for range requests {
-				require.Error(t, receive(t, failed, "a client to notice"))
-				receive(t, handled, "a handler to notice")
+				require.Error(t, receiveWithin(t, prompt, failed, "a client to notice"))
+				receiveWithin(t, prompt, handled, "a handler to notice")
 			}
 		})
 	}

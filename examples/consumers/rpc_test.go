@@ -108,9 +108,9 @@ func TestRPCClose(t *testing.T) {
 			called := start(func() error { return client.Call("RPCTest.Hold", new(RPCArgs), new(RPCReply)) })
 			receive(t, service.arrived, "the call")
 			require.NoError(t, client.Close())
-			require.ErrorIs(t, receive(t, called, "the call to end"), net.ErrClosed)
+			require.ErrorIs(t, receiveWithin(t, prompt, called, "the call to end"), net.ErrClosed)
 			close(service.release)
-			receive(t, ended, "the server to notice")
+			receiveWithin(t, prompt, ended, "the server to notice")
 		})
 	}
 }

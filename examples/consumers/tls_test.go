@@ -162,7 +162,7 @@ func TestTLSClosePending(t *testing.T) {
 		client := tls.Client(rawClient, clientConfig)
 		handshake := start(client.Handshake)
 		require.NoError(t, rawServer.Close())
-		require.Error(t, receive(t, handshake, "the handshake to fail"))
+		require.Error(t, receiveWithin(t, prompt, handshake, "the handshake to fail"))
 		require.NoError(t, client.Close())
 
 		rawClient, rawServer = pair(t)
@@ -179,8 +179,8 @@ func TestTLSClosePending(t *testing.T) {
 		}
 		atClient, atServer := start(read(client)), start(read(server))
 		require.NoError(t, client.Close())
-		require.ErrorIs(t, receive(t, atClient, "Read to return"), net.ErrClosed)
-		require.Equal(t, io.EOF, receive(t, atServer, "the end of the stream"))
+		require.ErrorIs(t, receiveWithin(t, prompt, atClient, "Read to return"), net.ErrClosed)
+		require.Equal(t, io.EOF, receiveWithin(t, prompt, atServer, "the end of the stream"))
 		require.NoError(t, server.Close())
 	})
 }

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // limit is how long a process may take.
-const limit = 2 * time.Minute
+const limit = 5 * time.Minute
 
 // program prepares a run of the program.
 func program(t *testing.T, args ...string) *exec.Cmd {

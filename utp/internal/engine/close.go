@@ -97,8 +97,8 @@ func (c *Conn) Hurry(now Time) {
 	}
 }
 
-// lingerTimeout ends a closed connection that makes no progress. A peer that
-// merely reads slowly, so that its window is closed, gets as long as before.
+// lingerTimeout ends a closed connection that makes no progress for Linger. A peer
+// that reads slowly, so that its window is closed, gets Timeout.
 func (c *Conn) lingerTimeout(now Time) {
 	patience := c.params.Linger
 	if c.hurried && c.flushed() {

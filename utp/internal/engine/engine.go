@@ -3,7 +3,7 @@
 //
 // A [Conn] has four kinds of methods:
 //
-//   - ask: State, Readable, EOF, Writable, Stats, …
+//   - ask: Reason, Readable, EOF, Writable, Stats, …
 //   - hand in: HandlePacket and HandleTimeout report what happened;
 //   - command: Connect, Accept, Write, Read, CloseWrite, Close, Abort, …
 //   - poll: PollTransmit, PollTimeout and PollEvents say what is to be done.
@@ -94,8 +94,8 @@ type Conn struct {
 	ipv6      bool
 	timers    timers
 
-	idRecv, idSend uint16     // connection_id to receive and to send with
-	iss, irs       wire.SeqNr // first sequence numbers, ours and the peer's
+	connIDRecv, connIDSend uint16     // connection_id to receive and to send with
+	iss, irs               wire.SeqNr // first sequence numbers, ours and the peer's
 
 	// Handshake.
 	helloRecv    bool // the SYN carried a Hello, so the SYN-ACK does
@@ -210,7 +210,7 @@ func (c *Conn) Stats() Stats {
 }
 
 // ConnIDs returns the ids to receive with and to send with.
-func (c *Conn) ConnIDs() (recv, send uint16) { return c.idRecv, c.idSend }
+func (c *Conn) ConnIDs() (recv, send uint16) { return c.connIDRecv, c.connIDSend }
 
 // Connected reports whether the handshake is complete and the connection open.
 func (c *Conn) Connected() bool { return c.state == connected }

@@ -43,7 +43,7 @@ func (c *Conn) Connect(now Time, p *Params, id Identity) {
 	c.initiator = true
 	// The SYN carries X and the initiator receives with it; everything else it
 	// sends carries X + 1. BEP 29's prose has this the wrong way round.
-	c.idRecv, c.idSend = id.ConnID, id.ConnID+1
+	c.connIDRecv, c.connIDSend = id.ConnID, id.ConnID+1
 	c.out.una, c.out.nxt = c.iss+1, c.iss+1
 	c.lastHeard = now
 	c.synDue = true
@@ -53,7 +53,7 @@ func (c *Conn) Connect(now Time, p *Params, id Identity) {
 func (c *Conn) Accept(now Time, p *Params, id Identity, syn *wire.Packet) {
 	c.init(p, id)
 	c.state = synRecv
-	c.idRecv, c.idSend = syn.ConnID+1, syn.ConnID
+	c.connIDRecv, c.connIDSend = syn.ConnID+1, syn.ConnID
 	// The SYN-ACK does not consume a sequence number: the first DATA has the
 	// same one.
 	c.out.una, c.out.nxt = c.iss, c.iss
@@ -87,11 +87,16 @@ func (c *Conn) Calm() {
 	}
 }
 
+// Expects reports whether a packet can be the answer to our SYN.
+func (c *Conn) Expects(p *wire.Packet) bool {
+	return c.state == synSent && p.AckNr == c.iss && (p.Type == wire.State || p.Type == wire.Reset)
+}
+
 // handleSynSent is HandlePacket while our SYN is out: nothing but its
 // acknowledgement by a STATE counts. DATA before it does not say where the
 // stream begins.
 func (c *Conn) handleSynSent(now Time, p *wire.Packet) {
-	if p.AckNr != c.iss {
+	if !c.Expects(p) {
 		c.stats.Invalid++
 		return
 	}

@@ -374,9 +374,9 @@ func TestQuirkB23ThousandPacketsAheadOfAGap(t *testing.T) {
 // measured, whatever the peer's clock does.
 func TestQuirkB24SaneSamples(t *testing.T) {
 	everyRole(t, func(tc *testConn) {
-		for _, ts := range []int{1, 1 << 31, 1<<31 - 1, 1<<32 - 1, 7} {
-			tc.recv(packet{timestamp: ts}, packet{timestamp: ts})
-			tc.want("a measurement, no fantasy", packet{typ: wire.State, diff: int(uint32(int(tc.now/1000) - ts))})
+		for _, ts := range []uint32{1, 1 << 31, 1<<31 - 1, 1<<32 - 1, 7} {
+			tc.recv(packet{timestamp: int(ts)}, packet{timestamp: int(ts)})
+			tc.want("a measurement, no fantasy", packet{typ: wire.State, diff: int(uint32(tc.now/1000) - ts)})
 		}
 	})
 }

@@ -1,11 +1,22 @@
 package engine
 
-import "utppunch/utp/internal/wire"
+import (
+	"time"
+
+	"utppunch/utp/internal/wire"
+)
 
 // ackTolerance is how far ack_nr may lag behind what has been acknowledged, in
 // packets, besides the most that were ever outstanding: libutp's keepalive lags
 // by one, its own check allows three.
 const ackTolerance = 3
+
+// revivalSilence is after how long without a word the first packet of our own
+// kind says that the path is back, even if it acknowledges nothing new: what is
+// outstanding is then sent again at once, whatever the back-off. That is also the
+// answer to its keepalives, which cannot be told from other acknowledgements
+// while some of those are lost.
+const revivalSilence = time.Second
 
 // HandlePacket processes one packet that arrived at now and was routed here by
 // its connection_id. The packet is not kept.
@@ -43,9 +54,13 @@ func (c *Conn) HandlePacket(now Time, p *wire.Packet) {
 	} else {
 		c.timers.stop(timerHandshake)
 	}
+	revived := c.ownKind && c.rtt.backoff > 0 && now.Sub(c.lastHeard) >= revivalSilence
 	c.heard(now, p)
 	if fresh {
 		c.handleAck(now, p)
+	}
+	if revived && c.rtt.backoff > 0 && c.out.count() > 0 {
+		c.timers.set(timerRTO, now)
 	}
 	switch p.Type {
 	case wire.Data, wire.Fin:
@@ -110,7 +125,7 @@ func (c *Conn) handleData(now Time, p *wire.Packet) {
 		return
 	}
 	if !c.window.admit(now, len(p.Payload)) ||
-		d > 0 && c.ahead.charge+chargeFor(len(p.Payload)) > 2*c.window.limit+overshootLimit {
+		d > 0 && c.ahead.cost(d, len(p.Payload)) > 2*c.window.limit+overshootLimit {
 		c.stats.BeyondWindow++
 		return
 	}

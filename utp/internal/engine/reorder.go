@@ -44,6 +44,18 @@ func chargeFor(n int) int {
 	return slotCharge + max(MinChunk, n)
 }
 
+// slotSize is what a slot of the ring occupies, used or not.
+const slotSize = 16
+
+// cost is the memory that would be occupied with one more packet, of n payload
+// bytes and d ahead of the first missing one.
+func (o *reorder) cost(d, n int) int {
+	return o.charge + chargeFor(n) + slotSize*max(len(o.slots), ringSize(d+1))
+}
+
+// ringSize is the number of slots for a window of n packets.
+func ringSize(n int) int { return max(64, 1<<bits.Len(uint(n-1))) }
+
 func (o *reorder) index(seq wire.SeqNr) int { return int(seq) & (len(o.slots) - 1) }
 
 // holds reports whether the packet seq is held, which is not before the first
@@ -82,7 +94,7 @@ func (o *reorder) reserve(next, seq wire.SeqNr) {
 	if need <= len(o.slots) {
 		return
 	}
-	size := max(64, 1<<bits.Len(uint(need-1)))
+	size := ringSize(need)
 	old := *o
 	o.slots, o.bits = make([]reorderSlot, size), make([]uint64, size/64)
 	if old.count == 0 {

@@ -352,6 +352,7 @@ func TestRule12ReorderCap(t *testing.T) {
 		last := 1024 // 1 is missing
 		if tc.ownKind {
 			last = 32767
+			tc.widen()
 		}
 		tc.recv(packet{seq: last + 1, payload: 1})
 		tc.wantNothing("too far ahead")
@@ -359,6 +360,23 @@ func TestRule12ReorderCap(t *testing.T) {
 		tc.want("the last that is taken", packet{typ: wire.State, ack: 0})
 		require.EqualValues(tc.t, 1, tc.conn.Stats().OutOfOrder)
 	})
+}
+
+// widen makes the receive window large enough that its memory is no limit.
+func (tc *testConn) widen() {
+	c := tc.conn
+	c.params.Memory.Reserve(1<<20-c.window.limit, true)
+	c.window.limit = 1 << 20
+}
+
+// A single packet that is far ahead must not cost more than the window is worth.
+func TestRule12ReorderRing(t *testing.T) {
+	tc := newScript(t, ownKind)
+	tc.recv(packet{seq: 20000, payload: 1})
+	tc.wantNothing("its slot would be in a ring of half a megabyte")
+	require.EqualValues(t, 1, tc.conn.Stats().BeyondWindow)
+	tc.recv(packet{seq: 8000, payload: 1})
+	tc.want("its ring is small enough", packet{typ: wire.State, ack: 0})
 }
 
 // "(… and bytes)": a slot is charged its memory, not its payload. What was

@@ -201,6 +201,7 @@ func TestRule05SackChain(t *testing.T) {
 		tc.want("252, 252 and 124 bytes", packet{
 			typ: wire.State, ack: 0, sack: []int{2, 5000}, size: wire.HeaderSize + 3*2 + 628,
 		})
+		tc.widen()
 		tc.recv(packet{seq: 20000, payload: 1})
 		tc.want("no more than a datagram", packet{typ: wire.State, ack: 0, sack: []int{2, 5000}, size: atMost(BaseDatagram)})
 

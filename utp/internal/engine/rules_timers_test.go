@@ -156,3 +156,19 @@ func TestRule14Linger(t *testing.T) {
 		require.Nil(tc.t, tc.tomb, "its FIN was not seen, so there is nothing to acknowledge again")
 	})
 }
+
+// A process that was stopped, or a timer that is late, does not count against the
+// peer: what it has sent meanwhile waits to be read.
+func TestLateTimerGivesNothingUp(t *testing.T) {
+	everyPeer(t, func(tc *testConn) {
+		tc.write(100)
+		tc.want("data", packet{typ: wire.Data, seq: 1})
+		tc.now = tc.now.Add(2 * tc.conn.params.Timeout)
+		tc.conn.HandleTimeout(tc.now)
+		tc.flush()
+		require.Equal(tc.t, NotClosed, tc.conn.Reason(), "it was not the peer that was silent")
+		tc.takeAll()
+		tc.recv(packet{typ: wire.State, ack: 1})
+		require.True(tc.t, tc.conn.Flushed(), "the answer was waiting")
+	})
+}

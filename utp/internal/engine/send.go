@@ -101,7 +101,7 @@ func (c *Conn) header(now Time, typ wire.Type, seq wire.SeqNr) wire.Header {
 	c.window.closed = w < min(c.segmentOrBase(), c.window.limit)
 	return wire.Header{
 		Type:          typ,
-		ConnID:        c.idSend,
+		ConnID:        c.connIDSend,
 		Timestamp:     now.timestamp(),
 		TimestampDiff: c.echoDiff,
 		Window:        uint32(w),
@@ -126,7 +126,7 @@ func (c *Conn) sendSyn(now Time, b []byte) (Transmit, bool) {
 	c.synDue = false
 	c.handshakeAt = now
 	h := c.header(now, wire.Syn, c.iss)
-	h.ConnID = c.idRecv
+	h.ConnID = c.connIDRecv
 	h.AckNr = 0
 	return single(putHello(b, &h)), true
 }

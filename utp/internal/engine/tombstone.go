@@ -21,7 +21,7 @@ type Tombstone struct {
 	Reusable Time       // when the id may be used for another connection
 	SynSeqNr wire.SeqNr // of the SYN that opened the connection
 
-	idSend         uint16
+	connIDSend     uint16
 	sndNxt, rcvNxt wire.SeqNr
 	window         uint32
 	finSent        bool
@@ -35,15 +35,15 @@ func (c *Conn) Tombstone(now Time) (Tombstone, bool) {
 		return Tombstone{}, false
 	}
 	return Tombstone{
-		Expires:  now.Add(tombstoneLife),
-		Reusable: now.Add(max(2*c.rtt.srtt, minReuse)),
-		SynSeqNr: c.SynSeqNr(),
-		idSend:   c.idSend,
-		sndNxt:   c.out.nxt,
-		rcvNxt:   c.rcvNxt,
-		window:   uint32(c.window.promised()),
-		finSent:  c.finSent,
-		ownKind:  c.ownKind,
+		Expires:    now.Add(tombstoneLife),
+		Reusable:   now.Add(max(2*c.rtt.srtt, minReuse)),
+		SynSeqNr:   c.SynSeqNr(),
+		connIDSend: c.connIDSend,
+		sndNxt:     c.out.nxt,
+		rcvNxt:     c.rcvNxt,
+		window:     uint32(c.window.promised()),
+		finSent:    c.finSent,
+		ownKind:    c.ownKind,
 	}, true
 }
 
@@ -56,7 +56,7 @@ func (t *Tombstone) Reply(now Time, p *wire.Packet, b []byte) Transmit {
 	}
 	h := wire.Header{
 		Type:          wire.State,
-		ConnID:        t.idSend,
+		ConnID:        t.connIDSend,
 		Timestamp:     now.timestamp(),
 		TimestampDiff: p.Timestamp.DiffSince(int64(now)),
 		Window:        t.window,
