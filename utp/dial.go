@@ -23,7 +23,7 @@ var synIntervals = [...]time.Duration{
 type dialing struct {
 	reports chan *Conn
 	won     atomic.Bool // one of them is established
-	refused chan error // by the system: the SYN cannot be sent
+	refused chan error  // by the system: the SYN cannot be sent
 }
 
 func (d *dialing) fail(err error) {

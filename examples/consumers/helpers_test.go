@@ -27,7 +27,7 @@ const (
 	// much more than it takes, and only tells a hang from a machine that is busy.
 	limit = 2 * time.Minute
 	// prompt is how long it may take until the other side, or who waits, is told.
-	// It is less than the library's shortest timeout on top of a round trip.
+	// It is less than the 5 s after which a closed connection is given up.
 	prompt = 4 * time.Second
 )
 

@@ -92,7 +92,7 @@ func (c *Conn) maybeFinish() {
 // takes: the endpoint is shutting down.
 func (c *Conn) Hurry(now Time) {
 	c.hurried = true
-	if c.state == connected && c.closing && c.flushed() {
+	if c.state == connected && c.closing && c.Flushed() {
 		c.timers.set(timerLinger, now.Add(max(4*c.rtt.srtt, minHurry)))
 	}
 }
@@ -101,17 +101,17 @@ func (c *Conn) Hurry(now Time) {
 // that reads slowly, so that its window is closed, gets Timeout.
 func (c *Conn) lingerTimeout(now Time) {
 	patience := c.params.Linger
-	if c.hurried && c.flushed() {
+	if c.hurried && c.Flushed() {
 		patience = 0
 	}
-	if c.peerWindow == 0 && !c.flushed() {
+	if c.peerWindow == 0 && !c.Flushed() {
 		patience = max(patience, c.params.Timeout)
 	}
 	if at := c.lastProgress.Add(patience); at > now {
 		c.timers.set(timerLinger, at)
 		return
 	}
-	if c.flushed() {
+	if c.Flushed() {
 		// The peer does not end its side; transmission never does.
 		c.close(Finished)
 		return

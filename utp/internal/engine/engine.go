@@ -233,10 +233,6 @@ func (c *Conn) SynSeqNr() wire.SeqNr {
 	return c.irs
 }
 
-// LastSeqs returns the next sequence number to send and the next expected: what
-// a tombstone needs.
-func (c *Conn) LastSeqs() (sndNxt, rcvNxt wire.SeqNr) { return c.out.nxt, c.rcvNxt }
-
 // SRTT returns the smoothed round trip, zero if unknown.
 func (c *Conn) SRTT() time.Duration { return c.rtt.srtt }
 

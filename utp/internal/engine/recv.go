@@ -118,7 +118,7 @@ func (c *Conn) handleData(now Time, p *wire.Packet) {
 	case (c.eof || c.finAhead) && p.SeqNr.After(c.finSeq):
 		c.stats.Invalid++
 		return
-	case c.closing && len(p.Payload) > 0 && c.flushed():
+	case c.closing && len(p.Payload) > 0 && c.Flushed():
 		// All that we wrote has arrived; what the peer writes now, nobody will
 		// read. Like TCP after close.
 		c.abort(Aborted)

@@ -43,20 +43,16 @@ func (c *Conn) wakeWriter() {
 		c.blocked = false
 		c.events |= EventWritable
 	}
-	if c.flushed() {
+	if c.Flushed() {
 		c.events |= EventWritable
 	}
 }
 
-// flushed reports whether everything written, and the FIN if one was queued, was
-// acknowledged.
-func (c *Conn) flushed() bool {
-	return c.buf.len() == 0 && c.out.count() == 0 && c.finQueued == c.finSent
-}
-
 // Flushed reports whether the peer has acknowledged everything, the end of the
 // stream included if there is one.
-func (c *Conn) Flushed() bool { return c.flushed() }
+func (c *Conn) Flushed() bool {
+	return c.buf.len() == 0 && c.out.count() == 0 && c.finQueued == c.finSent
+}
 
 // SetNoDelay has short packets sent at once, even while another is
 // unacknowledged.
