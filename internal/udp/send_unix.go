@@ -17,6 +17,7 @@ import (
 type sender struct {
 	fragmentation fragmentation
 	zones         zones
+	gso           gso
 	sends         sync.Pool // of *send
 
 	// sendmsg is syscall.SendmsgN, but in tests of what the kernel rarely says.
@@ -26,6 +27,7 @@ type sender struct {
 func (s *sender) init(sock *socket) {
 	s.sendmsg = syscall.SendmsgN
 	s.fragmentation.init(sock.raw, sock.v6)
+	s.gso.init(sock.raw)
 	s.sends.New = func() any {
 		m := &send{socket: sock}
 		m.try, m.wait = m.sendNow, m.sendWhenReady
@@ -126,11 +128,17 @@ func (m *send) sendWhenReady(fd uintptr) bool {
 // sendRest sends what is not sent yet. It returns false if the socket's buffer
 // is full; otherwise all is sent, or m.err says why not.
 func (m *send) sendRest(fd int) bool {
-	for retried := false; ; {
-		b := segment(m.Data, m.Segment, m.sent)
+	gso := &m.socket.sender.gso
+	for retried, single := false, false; ; {
+		b, control := m.Data[m.sent:], m.control
+		if n := gso.run(b, m.Segment, m.Remote.Addr()); n > m.Segment && m.Segment > 0 && !single {
+			b, control = b[:n], gso.control(control, m.Segment)
+		} else {
+			b = segment(m.Data, m.Segment, m.sent)
+		}
 		// Package net's sockets do not block, unless someone took the descriptor
 		// out by os.File.Fd, which also makes it blocking.
-		_, err := m.socket.sender.sendmsg(fd, b, m.control, m.to, syscall.MSG_DONTWAIT)
+		_, err := m.socket.sender.sendmsg(fd, b, control, m.to, syscall.MSG_DONTWAIT)
 		switch {
 		case err == nil:
 			retried = false
@@ -140,6 +148,8 @@ func (m *send) sendRest(fd int) bool {
 		case err == syscall.EAGAIN:
 			return false
 		case err == syscall.EINTR:
+		case len(control) > len(m.control) && gso.refuse(err, m.Remote.Addr()):
+			single = true
 		case isPendingError(err) && !retried:
 			retried = true
 			m.socket.stats.writeRetries.Add(1)

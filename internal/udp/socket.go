@@ -48,7 +48,8 @@ func newSocket(conn *net.UDPConn, stats *counters) (*socket, error) {
 		s.v6 = len(local.IP) == net.IPv6len
 	}
 	// A socket that is bound to one address needs not be told which it was.
-	if !s.bound.IsValid() && requestPacketInfo(raw, s.v6) {
+	info := !s.bound.IsValid() && requestPacketInfo(raw, s.v6)
+	if runs := requestRuns(raw); runs || info {
 		s.control = make([]byte, controlSize)
 	}
 	s.sender.init(s)
@@ -70,6 +71,13 @@ func (s *socket) read(d []Datagram) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	slot.fill(buf[:n], unmap(from), packetInfo(s.control[:controlLen]))
+	local := s.bound
+	if !local.IsValid() {
+		local = packetInfo(s.control[:controlLen])
+	}
+	slot.fill(buf[:n], unmap(from), local)
+	if size := segmentSize(s.control[:controlLen]); size > 0 && size < n {
+		slot.Segment = size
+	}
 	return 1, nil
 }
