@@ -28,8 +28,6 @@ func segmentSize(control []byte) int {
 			return 0
 		case m.level == solUDP && m.kind == udpGRO && len(m.data) >= 4:
 			return int(int32(binary.NativeEndian.Uint32(m.data)))
-		case m.level == solUDP && m.kind == udpGRO && len(m.data) >= 2:
-			return int(binary.NativeEndian.Uint16(m.data))
 		}
 		control = rest
 	}

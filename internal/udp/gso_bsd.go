@@ -10,14 +10,8 @@ import (
 // gso is not there: segments are sent one by one.
 type gso struct{}
 
-func (*gso) init(syscall.RawConn) {}
-
-func (*gso) run(data []byte, size int, _ netip.Addr) int {
-	if size <= 0 || size >= len(data) {
-		return len(data)
-	}
-	return size
-}
-
-func (*gso) control(b []byte, _ int) []byte         { return b }
-func (*gso) refuse(error, netip.Addr) (single bool) { return false }
+func (*gso) init(syscall.RawConn)               {}
+func (*gso) works(netip.Addr) bool              { return false }
+func (*gso) length(_, size int) int             { return size }
+func (*gso) appendSize(b []byte, _ int) []byte  { return b }
+func (*gso) refuses(_ error, _ netip.Addr) bool { return false }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Socket options of linux/udp.h that package syscall has not.
+// What package syscall does not have of linux/udp.h.
 const (
 	solUDP     = 17
 	udpSegment = 103
@@ -16,12 +16,15 @@ const (
 )
 
 const (
-	// maxSegments is the kernel's UDP_MAX_SEGMENTS, of before it was doubled.
-	maxSegments = 64
-	// maxRunBytes is the most that one call may send: a UDP payload over IPv4.
+	// maxRunSegments is UDP_MAX_SEGMENTS, which was 64 before it was 128.
+	maxRunSegments = 64
+
+	// maxRunBytes is the most that an IPv4 packet can carry: to the kernel, a
+	// run is one packet for most of its way.
 	maxRunBytes = 65507
-	// maxRefused bounds the addresses that are remembered to be without offload;
-	// with more of them the whole socket is.
+
+	// maxRefused is how many peers without offload are remembered. With more of
+	// them, it must be the system, and nothing is tried any more.
 	maxRefused = 1024
 )
 
@@ -29,14 +32,14 @@ const (
 // datagrams in one call and cuts it as late as it can, at best in the network
 // card.
 //
-// A route whose card cannot checksum refuses it, with EIO. That is remembered
+// Where it cannot, it says EIO, as the way to the peer is through a device that
+// does not compute checksums, or through IPsec: that stays so, and is remembered
 // for the peer's address.
 type gso struct {
 	off atomic.Bool
 
-	mu sync.RWMutex
-	// guarded by mu
-	refused map[netip.Addr]struct{}
+	mu      sync.RWMutex
+	refused map[netip.Addr]struct{} // guarded by mu
 }
 
 func (g *gso) init(raw syscall.RawConn) {
@@ -50,53 +53,54 @@ func (g *gso) init(raw syscall.RawConn) {
 	g.off.Store(!supported)
 }
 
-// run returns how many bytes of data, which is to be cut into segments of size
-// bytes, can go to a peer in one call: one segment, or a run of them.
-func (g *gso) run(data []byte, size int, remote netip.Addr) int {
-	if size <= 0 || size >= len(data) {
-		return len(data)
+// works reports whether runs to a peer are worth a try.
+func (g *gso) works(remote netip.Addr) bool {
+	if g.off.Load() {
+		return false
 	}
-	if g.off.Load() || g.isRefused(remote) {
-		return size
-	}
-	return min(len(data), size*min(maxSegments, max(1, maxRunBytes/size)))
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	_, refused := g.refused[remote]
+	return !refused
 }
 
-// control appends the control message that has a run cut into segments.
-func (g *gso) control(b []byte, size int) []byte {
+// length returns how many bytes of n, which are segments of size bytes, can be
+// one run. If that is no more than size, there can be none.
+func (g *gso) length(n, size int) int {
+	return min(n, size*min(maxRunSegments, maxRunBytes/size))
+}
+
+// appendSize appends the control message that has a run cut into segments.
+func (g *gso) appendSize(b []byte, size int) []byte {
 	b, data := appendControl(b, solUDP, udpSegment, 2)
 	binary.NativeEndian.PutUint16(data, uint16(size))
 	return b
 }
 
-// refuse takes an error for a run and reports whether segments sent one by one
-// may succeed. With EIO the device cannot checksum; with EINVAL a segment does
-// not fit the path, or the kernel wants no such run.
-func (g *gso) refuse(err error, remote netip.Addr) (single bool) {
+// refuses takes the error of a run, and reports whether to send its segments one
+// by one. EMSGSIZE, and EINVAL of older kernels, mean a segment larger than the
+// path's MTU: sent by itself, it says so. EINVAL may also be about the run.
+func (g *gso) refuses(err error, remote netip.Addr) bool {
 	switch err {
-	case syscall.EIO:
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if len(g.refused) >= maxRefused {
-			g.off.Store(true)
-			g.refused = nil
-			return true
-		}
-		if g.refused == nil {
-			g.refused = make(map[netip.Addr]struct{})
-		}
-		g.refused[remote] = struct{}{}
-		return true
 	case syscall.EINVAL, syscall.EMSGSIZE:
 		return true
-	default:
-		return false
+	case syscall.EIO:
+		g.remember(remote)
+		return true
 	}
+	return false
 }
 
-func (g *gso) isRefused(remote netip.Addr) bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	_, ok := g.refused[remote]
-	return ok
+func (g *gso) remember(remote netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.refused) >= maxRefused {
+		g.off.Store(true)
+		g.refused = nil
+		return
+	}
+	if g.refused == nil {
+		g.refused = make(map[netip.Addr]struct{})
+	}
+	g.refused[remote] = struct{}{}
 }

@@ -44,14 +44,16 @@ type send struct {
 	wait   func(fd uintptr) bool
 
 	Transmit
-	sent int // bytes of Data, in whole datagrams
+	runs bool // whether segments go out as runs, many in one call
+	sent int  // bytes of Data, in whole datagrams
 	err  error
 
-	to      syscall.Sockaddr // inet4 or inet6
-	inet4   syscall.SockaddrInet4
-	inet6   syscall.SockaddrInet6
-	control []byte // begins in space
-	space   [controlSize]byte
+	to         syscall.Sockaddr // inet4 or inet6
+	inet4      syscall.SockaddrInet4
+	inet6      syscall.SockaddrInet6
+	control    []byte // begins in space
+	runControl []byte // the same, and more: for a run
+	space      [controlSize]byte
 }
 
 func (s *socket) write(t Transmit, wait bool) (int, error) {
@@ -61,6 +63,7 @@ func (s *socket) write(t Transmit, wait bool) (int, error) {
 	defer func() { m.Data = nil }() // the pool must not keep the caller's memory
 
 	err := m.address()
+	m.plan()
 	switch {
 	case err != nil:
 	case wait:
@@ -103,6 +106,16 @@ func (m *send) address() error {
 	return nil
 }
 
+// plan decides whether to send runs. The kernel does not fragment the datagrams
+// of a run.
+func (m *send) plan() {
+	gso := &m.socket.sender.gso
+	m.runs = m.Segment > 0 && m.Segment < len(m.Data) && !m.Fragment && gso.works(m.Remote.Addr())
+	if m.runs {
+		m.runControl = gso.appendSize(m.control, m.Segment)
+	}
+}
+
 // sendNow is called by RawConn.Control.
 func (m *send) sendNow(fd uintptr) {
 	f := &m.socket.sender.fragmentation
@@ -128,28 +141,19 @@ func (m *send) sendWhenReady(fd uintptr) bool {
 // sendRest sends what is not sent yet. It returns false if the socket's buffer
 // is full; otherwise all is sent, or m.err says why not.
 func (m *send) sendRest(fd int) bool {
-	gso := &m.socket.sender.gso
-	for retried, single := false, false; ; {
-		b, control := m.Data[m.sent:], m.control
-		if n := gso.run(b, m.Segment, m.Remote.Addr()); n > m.Segment && m.Segment > 0 && !single {
-			b, control = b[:n], gso.control(control, m.Segment)
-		} else {
-			b = segment(m.Data, m.Segment, m.sent)
-		}
-		// Package net's sockets do not block, unless someone took the descriptor
-		// out by os.File.Fd, which also makes it blocking.
-		_, err := m.socket.sender.sendmsg(fd, b, control, m.to, syscall.MSG_DONTWAIT)
+	for retried := false; ; {
+		n, err := m.sendNext(fd)
 		switch {
 		case err == nil:
 			retried = false
-			if m.sent += len(b); m.sent == len(m.Data) {
+			if m.sent += n; m.sent == len(m.Data) {
 				return true
 			}
 		case err == syscall.EAGAIN:
 			return false
 		case err == syscall.EINTR:
-		case len(control) > len(m.control) && gso.refuse(err, m.Remote.Addr()):
-			single = true
+		case m.runs && m.socket.sender.gso.refuses(err, m.Remote.Addr()):
+			m.runs = false
 		case isPendingError(err) && !retried:
 			retried = true
 			m.socket.stats.writeRetries.Add(1)
@@ -158,4 +162,20 @@ func (m *send) sendRest(fd int) bool {
 			return true
 		}
 	}
+}
+
+// sendNext sends what goes into the next system call, a run or one datagram, and
+// returns how many bytes of Data it was.
+func (m *send) sendNext(fd int) (n int, err error) {
+	b, control := segment(m.Data, m.Segment, m.sent), m.control
+	if m.runs {
+		rest := m.Data[m.sent:]
+		if n := m.socket.sender.gso.length(len(rest), m.Segment); n > len(b) {
+			b, control = rest[:n], m.runControl
+		}
+	}
+	// Package net's sockets do not block, unless someone took the descriptor
+	// out by os.File.Fd, which also makes it blocking.
+	_, err = m.socket.sender.sendmsg(fd, b, control, m.to, syscall.MSG_DONTWAIT)
+	return len(b), err
 }

@@ -21,6 +21,12 @@ func replaceSendmsg(c *Conn, fake func(real sendmsg) sendmsg) {
 	s.sendmsg = fake(s.sendmsg)
 }
 
+// sendOneByOne has the ports that the test opens from now on send one datagram a
+// call.
+func sendOneByOne(t *testing.T) {
+	t.Setenv(disableGSO, "1")
+}
+
 // failSends makes the sends of c fail, in turn, where errs is not nil.
 func failSends(c *Conn, errs ...error) {
 	replaceSendmsg(c, func(real sendmsg) sendmsg {
@@ -48,6 +54,7 @@ func TestTryWrite(t *testing.T) {
 }
 
 func TestTryWriteStopsWhereThereIsNoRoom(t *testing.T) {
+	sendOneByOne(t)
 	a, b := listen(t, "udp4", "127.0.0.1:0"), listen(t, "udp4", "127.0.0.1:0")
 	failSends(a, nil, nil, syscall.EAGAIN)
 	msg := Transmit{Data: []byte("aabbccd"), Segment: 2, Remote: at(b, "127.0.0.1")}
@@ -66,6 +73,7 @@ func TestTryWriteStopsWhereThereIsNoRoom(t *testing.T) {
 }
 
 func TestWriteGoesOnWhereItStopped(t *testing.T) {
+	sendOneByOne(t)
 	a, b := listen(t, "udp4", "127.0.0.1:0"), listen(t, "udp4", "127.0.0.1:0")
 	failSends(a, nil, syscall.EAGAIN, syscall.EINTR)
 	write(t, a, Transmit{Data: []byte("aabb"), Segment: 2, Remote: at(b, "127.0.0.1")})
@@ -120,6 +128,7 @@ func TestTryWriteDoesNotWaitForWrite(t *testing.T) {
 }
 
 func TestSendErrors(t *testing.T) {
+	sendOneByOne(t)
 	for _, test := range []struct {
 		name  string
 		fails []error
