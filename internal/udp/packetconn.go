@@ -24,6 +24,7 @@ type remoteAddr struct {
 }
 
 func newPacketConn(pc net.PacketConn, stats *counters) *packetConn {
+	enlargeBuffers(pc, 0, 0)
 	return &packetConn{pc: pc, bound: boundAddr(pc.LocalAddr()), stats: stats}
 }
 

@@ -16,7 +16,8 @@ type socket struct {
 	bound netip.Addr // zero: a wildcard
 	stats *counters
 
-	sender sender
+	sender   sender
+	overflow overflow
 
 	// control is where the reader gets control messages: of no length if none
 	// were asked for.
@@ -47,9 +48,11 @@ func newSocket(conn *net.UDPConn, stats *counters) (*socket, error) {
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		s.v6 = len(local.IP) == net.IPv6len
 	}
+	s.enlargeBuffers()
 	// A socket that is bound to one address needs not be told which it was.
 	info := !s.bound.IsValid() && requestPacketInfo(raw, s.v6)
-	if runs := requestRuns(raw); runs || info {
+	runs := requestRuns(raw)
+	if overflows := s.overflow.request(raw); info || runs || overflows {
 		s.control = make([]byte, controlSize)
 	}
 	s.sender.init(s)
@@ -71,13 +74,21 @@ func (s *socket) read(d []Datagram) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.fill(slot, buf[:n], unmap(from), s.control[:controlLen])
+	return 1, nil
+}
+
+// fill fills in a slot with what came with control messages.
+func (s *socket) fill(slot *Datagram, data []byte, remote netip.AddrPort, control []byte) {
 	local := s.bound
 	if !local.IsValid() {
-		local = packetInfo(s.control[:controlLen])
+		local = packetInfo(control)
 	}
-	slot.fill(buf[:n], unmap(from), local)
-	if size := segmentSize(s.control[:controlLen]); size > 0 && size < n {
+	slot.fill(data, remote, local)
+	if size := segmentSize(control); size > 0 && size < len(data) {
 		slot.Segment = size
 	}
-	return 1, nil
+	if n := s.overflow.news(control); n > 0 {
+		s.stats.overflows.Add(n)
+	}
 }

@@ -148,7 +148,6 @@ func New(pc net.PacketConn) (*Conn, error) {
 	if err := pc.SetDeadline(time.Time{}); errors.Is(err, net.ErrClosed) {
 		return nil, fmt.Errorf("udp: %w", err)
 	}
-	enlargeBuffers(pc)
 	return c, nil
 }
 
