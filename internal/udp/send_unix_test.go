@@ -25,6 +25,7 @@ func replaceSendmsg(c *Conn, fake func(real sendmsg) sendmsg) {
 // call.
 func sendOneByOne(t *testing.T) {
 	t.Setenv(disableGSO, "1")
+	t.Setenv(disableMMSG, "1")
 }
 
 // failSends makes the sends of c fail, in turn, where errs is not nil.

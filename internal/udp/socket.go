@@ -16,8 +16,9 @@ type socket struct {
 	bound netip.Addr // zero: a wildcard
 	stats *counters
 
-	sender   sender
+	receiver receiver
 	overflow overflow
+	sender   sender
 
 	// control is where the reader gets control messages: of no length if none
 	// were asked for.
@@ -55,11 +56,13 @@ func newSocket(conn *net.UDPConn, stats *counters) (*socket, error) {
 	if overflows := s.overflow.request(raw); info || runs || overflows {
 		s.control = make([]byte, controlSize)
 	}
+	s.receiver.init()
 	s.sender.init(s)
 	return s, nil
 }
 
-func (s *socket) read(d []Datagram) (int, error) {
+// readOne reads by package net.
+func (s *socket) readOne(d []Datagram) (int, error) {
 	slot := &d[0]
 	buf := slot.buffer()
 	if len(s.control) == 0 {

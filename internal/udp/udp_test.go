@@ -391,28 +391,3 @@ func TestUnreachablePeer(t *testing.T) {
 	write(t, a, Transmit{Data: []byte("y"), Remote: at(a, "127.0.0.1")})
 	require.Equal(t, "y", string(readOne(t, a).Data))
 }
-
-func BenchmarkLoopback(b *testing.B) {
-	for _, size := range []int{64, 1448} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			c := listen(b, "udp4", "0.0.0.0:0")
-			require.NoError(b, c.PacketConn().SetDeadline(time.Time{}))
-			d := make([]Datagram, 1)
-			msg := Transmit{
-				Data:   make([]byte, size),
-				Remote: at(c, "127.0.0.1"),
-				Local:  netip.MustParseAddr("127.0.0.1"),
-			}
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := c.Write(&msg); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := c.Read(d); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
