@@ -26,7 +26,8 @@ type receiver struct {
 
 	// The call that goes on. Its closure, which RawConn wants, is made once.
 	ready func(fd uintptr) bool
-	asked int // slots
+	asked int  // slots
+	woken bool // whether there has been nothing yet
 	n     int
 	err   error
 }
@@ -53,13 +54,14 @@ type mmsghdr struct {
 	n      uint32 // bytes that were received or sent
 }
 
-func (r *receiver) init() {
+func (r *receiver) init(s *socket) {
 	r.recvmmsg = recvmmsg
 	r.limit, r.slots = maxReceive, 1
 	if disabled(disableMMSG) {
 		r.limit = 1
 	}
-	r.ready = r.receive
+	r.ready = s.receive
+	s.errors.init(s.raw, &s.sender.zones)
 }
 
 func recvmmsg(fd uintptr, headers []mmsghdr) (int, error) {
@@ -76,6 +78,7 @@ func (s *socket) read(d []Datagram) (int, error) {
 	if r.missing {
 		return s.readOne(d)
 	}
+	s.errors.drain()
 	r.prepare(d)
 	err := s.raw.Read(r.ready)
 	if err == nil && r.err != nil {
@@ -84,9 +87,12 @@ func (s *socket) read(d []Datagram) (int, error) {
 	switch {
 	case err == nil:
 	case r.err == syscall.ENOSYS || r.err == syscall.EPERM:
+		// Package net does not say when the error queue is filled.
+		s.errors.stop(s.v6)
 		r.missing = true
 		return s.readOne(d)
 	default:
+		s.errors.mark()
 		return 0, err
 	}
 	bytes := 0
@@ -131,22 +137,30 @@ func (r *receiver) prepare(d []Datagram) {
 		h.Iovlen = 1
 		h.SetControllen(len(m.control))
 	}
-	r.n, r.err = 0, nil
+	r.woken, r.n, r.err = false, 0, nil
 }
 
 // receive is called by RawConn.Read, and again when there may be something to
-// read, until it returns true.
-func (r *receiver) receive(fd uintptr) bool {
+// read, until it returns true. If there is nothing then, it is in the error
+// queue: that is for the next call.
+func (s *socket) receive(fd uintptr) bool {
+	r := &s.receiver
 	for {
 		r.n, r.err = r.recvmmsg(fd, r.headers[:r.asked])
 		switch r.err {
+		case nil:
+			return true
 		case syscall.EINTR:
-			continue
 		case syscall.EAGAIN:
 			r.n, r.err = 0, nil
-			return false
+			if r.woken {
+				s.errors.mark()
+			}
+			r.woken = true
+			return s.errors.filled.Load()
+		default:
+			return true
 		}
-		return true
 	}
 }
 

@@ -24,6 +24,12 @@ type sender struct {
 	sendmsg func(fd int, p, control []byte, to syscall.Sockaddr, flags int) (int, error)
 }
 
+// pendingRetries is how often a datagram is sent again because of an error that
+// may be an earlier one's. There may be many such in a row: each ICMP message
+// brings one and, on Linux, brings it again as the reader takes those before it
+// out of the error queue.
+const pendingRetries = 16
+
 func (s *sender) init(sock *socket) {
 	s.sendmsg = syscall.SendmsgN
 	s.fragmentation.init(sock.raw, sock.v6)
@@ -141,11 +147,14 @@ func (m *send) sendWhenReady(fd uintptr) bool {
 // sendRest sends what is not sent yet. It returns false if the socket's buffer
 // is full; otherwise all is sent, or m.err says why not.
 func (m *send) sendRest(fd int) bool {
-	for retried := false; ; {
+	for retries := 0; ; {
 		n, err := m.sendNext(fd)
 		switch {
 		case err == nil:
-			retried = false
+			if retries > 0 {
+				m.socket.stats.writeRetries.Add(1)
+				retries = 0
+			}
 			if m.sent += n; m.sent == len(m.Data) {
 				return true
 			}
@@ -154,9 +163,8 @@ func (m *send) sendRest(fd int) bool {
 		case err == syscall.EINTR:
 		case m.runs && m.socket.sender.gso.refuses(err, m.Remote.Addr()):
 			m.runs = false
-		case isPendingError(err) && !retried:
-			retried = true
-			m.socket.stats.writeRetries.Add(1)
+		case isPendingError(err) && retries < pendingRetries:
+			retries++
 		default:
 			m.err = os.NewSyscallError("sendmsg", err)
 			return true
@@ -177,5 +185,8 @@ func (m *send) sendNext(fd int) (n int, err error) {
 	// Package net's sockets do not block, unless someone took the descriptor
 	// out by os.File.Fd, which also makes it blocking.
 	_, err = m.socket.sender.sendmsg(fd, b, control, m.to, syscall.MSG_DONTWAIT)
+	if err != nil && err != syscall.EAGAIN {
+		m.socket.errors.mark()
+	}
 	return len(b), err
 }

@@ -18,6 +18,7 @@ type socket struct {
 
 	receiver receiver
 	overflow overflow
+	errors   errorQueue
 	sender   sender
 
 	// control is where the reader gets control messages: of no length if none
@@ -56,7 +57,7 @@ func newSocket(conn *net.UDPConn, stats *counters) (*socket, error) {
 	if overflows := s.overflow.request(raw); info || runs || overflows {
 		s.control = make([]byte, controlSize)
 	}
-	s.receiver.init()
+	s.receiver.init(s)
 	s.sender.init(s)
 	return s, nil
 }

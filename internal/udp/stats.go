@@ -7,7 +7,7 @@ type Stats struct {
 	ReadErrors   uint64 // soft errors that Read skipped
 	ReadDropped  uint64 // datagrams that Read dropped: the sender's address is not an IP address and a port
 	WriteErrors  uint64 // calls of Write and TryWrite that returned an error other than ErrWouldBlock
-	WriteRetries uint64 // datagrams sent again, because a pending ICMP error made the first attempt fail
+	WriteRetries uint64 // datagrams sent in a further attempt, because the first met a pending ICMP error
 
 	// Overflows counts what the system dropped because the receive buffer was
 	// full: datagrams, or runs of them. It counts from when the socket was made,

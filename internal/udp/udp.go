@@ -180,6 +180,21 @@ func (c *Conn) Read(d []Datagram) (n int, err error) {
 	}
 }
 
+// OnUnreachable has Read call f when an ICMP message says that a datagram could
+// not be delivered to remote: nobody listens there, or there is no way. Quoted is
+// as much of the datagram as the message quotes, possibly nothing, and f must not
+// keep it. It is what tells such a message from a forged one.
+//
+// OnUnreachable must be called before the first Read, and costs nothing but that
+// ICMP messages become pending errors, which Read and Write see through. On
+// systems other than Linux, and if the Conn is not over a [*net.UDPConn], f is
+// never called.
+func (c *Conn) OnUnreachable(f func(remote netip.AddrPort, quoted []byte)) {
+	if s, ok := c.port.(*socket); ok {
+		s.errors.request(s.v6, f)
+	}
+}
+
 // Write sends the datagrams of t, and waits for room in the socket's buffer. It
 // returns how many bytes of t.Data were sent, in whole datagrams: less than all
 // only with an error.
@@ -188,8 +203,8 @@ func (c *Conn) Read(d []Datagram) (n int, err error) {
 // the path to take, and [net.ErrClosed] after Close, which ends the waiting
 // too. Other errors are the system's, such as ENOBUFS, EHOSTUNREACH, EPERM (a
 // packet filter), ENETUNREACH or EINVAL (no route, or Local is not, or no longer,
-// an address of ours). A peer's pending ICMP message is none: the datagram is
-// sent again.
+// an address of ours). A pending ICMP message about another datagram is none: the
+// datagram is sent again.
 func (c *Conn) Write(t *Transmit) (n int, err error) {
 	return c.write(t, true)
 }
