@@ -37,14 +37,14 @@ func TestAllocations(t *testing.T) {
 			}
 			write := func() {
 				// Transmit is made here, to see that it stays on the stack.
-				msg := Transmit{Data: data, Segment: 1448, Remote: remote, Local: local, Fragment: fragment}
+				msg := Transmit{Data: data, Segment: 1448, Remote: remote, Local: local, TTL: 64, Fragment: fragment}
 				if _, err := c.Write(&msg); err != nil {
 					t.Fatal(err)
 				}
 				read()
 			}
 			tryWrite := func() {
-				msg := Transmit{Data: data, Segment: 1448, Remote: remote, Local: local, Fragment: fragment}
+				msg := Transmit{Data: data, Segment: 1448, Remote: remote, Local: local, TTL: 64, Fragment: fragment}
 				if _, err := c.TryWrite(&msg); err != nil {
 					t.Fatal(err)
 				}

@@ -83,7 +83,8 @@ func (s *socket) write(t Transmit, wait bool) (int, error) {
 	return m.sent, err
 }
 
-// address prepares the receiver's address, and the control message with ours.
+// address prepares the receiver's address, and the control messages with ours
+// and the TTL.
 func (m *send) address() error {
 	remote := m.Remote.Addr()
 	switch {
@@ -108,6 +109,9 @@ func (m *send) address() error {
 			return &net.AddrError{Err: "source address of another family than " + remote.String(), Addr: m.Local.String()}
 		}
 		m.control = appendSource(m.control, m.Local, m.socket.v6)
+	}
+	if m.TTL > 0 {
+		m.control = appendTTL(m.control, m.TTL, remote.Is4())
 	}
 	return nil
 }

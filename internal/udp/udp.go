@@ -61,6 +61,11 @@ type Transmit struct {
 	// the platform cannot choose, it is ignored.
 	Local netip.Addr
 
+	// TTL is the hop limit, and 0 the system's. Where the platform has none for a
+	// single datagram, it is ignored: that is IPv4 on macOS and the BSDs, all of
+	// Windows, and what is not over a [*net.UDPConn].
+	TTL uint8
+
 	// Fragment allows the system to send the datagrams in fragments: DF is
 	// cleared for them. It is for what was cut before the path MTU fell, and
 	// costs two more system calls.
