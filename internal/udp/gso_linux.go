@@ -77,10 +77,10 @@ func (g *gso) appendSize(b []byte, size int) []byte {
 	return b
 }
 
-// refuses takes the error of a run, and reports whether to send its segments one
+// refuse takes the error of a run, and reports whether to send its segments one
 // by one. EMSGSIZE, and EINVAL of older kernels, mean a segment larger than the
 // path's MTU: sent by itself, it says so. EINVAL may also be about the run.
-func (g *gso) refuses(err error, remote netip.Addr) bool {
+func (g *gso) refuse(err error, remote netip.Addr) bool {
 	switch err {
 	case syscall.EINVAL, syscall.EMSGSIZE:
 		return true

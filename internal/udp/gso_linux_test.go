@@ -48,8 +48,12 @@ func sentSegment(control []byte) int {
 	}
 }
 
-// withGSO turns offload on, whatever the environment says.
-func withGSO(t *testing.T) { t.Setenv(disableGSO, "") }
+// withGSO turns offload on, whatever the environment says, and has everything
+// else go by sendmsg too.
+func withGSO(t *testing.T) {
+	t.Setenv(disableGSO, "")
+	t.Setenv(disableMMSG, "1")
+}
 
 // peer is nobody: RFC 5737 has its address for documentation.
 var peer = netip.MustParseAddrPort("192.0.2.1:5")
@@ -164,7 +168,7 @@ func TestTooManyRefusals(t *testing.T) {
 	var g gso
 	for i := range maxRefused + 1 {
 		require.True(t, g.works(peer.Addr()), "%d refusals", i)
-		require.True(t, g.refuses(syscall.EIO, netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})))
+		require.True(t, g.refuse(syscall.EIO, netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})))
 	}
 	require.False(t, g.works(peer.Addr()))
 	require.Empty(t, g.refused)
@@ -192,57 +196,64 @@ func TestTooBigSegment(t *testing.T) {
 
 // TestRunsArrive sends runs by the real kernel, and reads them.
 func TestRunsArrive(t *testing.T) {
-	for _, gso := range []bool{false, true} {
-		for _, gro := range []bool{false, true} {
-			for _, test := range []struct{ network, address, host string }{
-				{"udp4", "127.0.0.1:0", "127.0.0.1"},
-				{"udp4", "0.0.0.0:0", "127.0.0.1"},
-				{"udp", "[::]:0", "127.0.0.1"},
-				{"udp", "[::]:0", "::1"},
-				{"udp6", "[::1]:0", "::1"},
-			} {
-				name := fmt.Sprintf("%s,%s,%s,gso=%v,gro=%v", test.network, test.address, test.host, gso, gro)
-				t.Run(name, func(t *testing.T) { testRunsArrive(t, gso, gro, test.network, test.address, test.host) })
-			}
+	needIPv6(t)
+	for i := range 8 {
+		gso, gro, mmsg := i&1 != 0, i&2 != 0, i&4 != 0
+		for _, test := range []struct{ network, address, host string }{
+			{"udp4", "127.0.0.1:0", "127.0.0.1"},
+			{"udp4", "0.0.0.0:0", "127.0.0.1"},
+			{"udp", "[::]:0", "127.0.0.1"},
+			{"udp", "[::]:0", "::1"},
+			{"udp6", "[::1]:0", "::1"},
+		} {
+			name := fmt.Sprintf("gso=%v,gro=%v,mmsg=%v,%s,%s,%s", gso, gro, mmsg, test.network, test.address, test.host)
+			t.Run(name, func(t *testing.T) {
+				turn(t, disableGSO, gso)
+				turn(t, disableGRO, gro)
+				turn(t, disableMMSG, mmsg)
+				a := listen(t, test.network, test.address)
+				b := listen(t, "udp", net.JoinHostPort(test.host, "0"))
+				testRunsArrive(t, a, b, test.host, gso, gro)
+			})
 		}
 	}
 }
 
-func testRunsArrive(t *testing.T, gso, gro bool, network, address, host string) {
-	if network != "udp4" {
-		needIPv6(t)
+// turn turns on or off what an environment variable disables.
+func turn(t *testing.T, disable string, on bool) {
+	if on {
+		t.Setenv(disable, "")
+	} else {
+		t.Setenv(disable, "1")
 	}
-	for name, on := range map[string]bool{disableGSO: gso, disableGRO: gro} {
-		value := "1"
-		if on {
-			value = ""
-		}
-		t.Setenv(name, value)
-	}
-	a, b := listen(t, network, address), listen(t, "udp", net.JoinHostPort(host, "0"))
-	const segments, size = 45, 1448
+}
+
+func testRunsArrive(t *testing.T, a, b *Conn, host string, gso, gro bool) {
+	const segments, size = 100, 1000
 	var data []byte
 	for i := range segments {
 		data = append(data, bytes.Repeat([]byte{byte(i)}, size)...)
 	}
-	data = data[:len(data)-1000]
+	data = data[:len(data)-1]
 	write(t, a, Transmit{Data: data, Segment: size, Remote: at(b, host), Local: netip.MustParseAddr(host)})
 
 	joined := 0
-	for d := make([]Datagram, 1); len(data) > 0; data = data[len(d[0].Data):] {
+	for d := make([]Datagram, 7); len(data) > 0; {
 		n, err := b.Read(d)
 		require.NoError(t, err)
-		require.Equal(t, 1, n)
-		require.Equal(t, at(a, host), d[0].Remote)
-		require.Equal(t, netip.MustParseAddr(host), d[0].Local)
-		require.Equal(t, data[:len(d[0].Data)], d[0].Data)
-		if d[0].Segment == 0 {
-			require.Len(t, d[0].Data, min(size, len(data)))
-			continue
+		for _, d := range d[:n] {
+			require.Equal(t, at(a, host), d.Remote)
+			require.Equal(t, netip.MustParseAddr(host), d.Local)
+			require.Equal(t, data[:len(d.Data)], d.Data)
+			if d.Segment == 0 {
+				require.Len(t, d.Data, min(size, len(data)))
+			} else {
+				require.Equal(t, size, d.Segment)
+				require.Greater(t, len(d.Data), size, "a run is more than one datagram")
+				joined++
+			}
+			data = data[len(d.Data):]
 		}
-		require.Equal(t, size, d[0].Segment)
-		require.Greater(t, len(d[0].Data), size, "a run is more than one datagram")
-		joined++
 	}
 	switch {
 	case !gro:

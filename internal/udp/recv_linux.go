@@ -1,7 +1,6 @@
 package udp
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"os"
 	"syscall"
@@ -48,12 +47,6 @@ type message struct {
 	control [controlSize]byte
 }
 
-// mmsghdr is struct mmsghdr, as is, padding included.
-type mmsghdr struct {
-	header syscall.Msghdr
-	n      uint32 // bytes that were received or sent
-}
-
 func (r *receiver) init(s *socket) {
 	r.recvmmsg = recvmmsg
 	r.limit, r.slots = maxReceive, 1
@@ -62,15 +55,6 @@ func (r *receiver) init(s *socket) {
 	}
 	r.ready = s.receive
 	s.errors.init(s.raw, &s.sender.zones)
-}
-
-func recvmmsg(fd uintptr, headers []mmsghdr) (int, error) {
-	n, _, errno := syscall.Syscall6(syscall.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)),
-		syscall.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
 }
 
 func (s *socket) read(d []Datagram) (int, error) {
@@ -125,17 +109,11 @@ func (r *receiver) prepare(d []Datagram) {
 	}
 	for i := range r.asked {
 		buf := d[i].buffer()
-		h, m := &r.headers[i].header, &r.messages[i]
+		h, m := &r.headers[i], &r.messages[i]
 		m.iov.Base = &buf[0]
 		m.iov.SetLen(len(buf))
-		*h = syscall.Msghdr{
-			Name:    (*byte)(unsafe.Pointer(&m.from)),
-			Namelen: uint32(unsafe.Sizeof(m.from)),
-			Iov:     &m.iov,
-			Control: &m.control[0],
-		}
-		h.Iovlen = 1
-		h.SetControllen(len(m.control))
+		h.set(&m.iov, m.control[:])
+		h.header.Name, h.header.Namelen = (*byte)(unsafe.Pointer(&m.from)), syscall.SizeofSockaddrInet6
 	}
 	r.woken, r.n, r.err = false, 0, nil
 }
@@ -166,7 +144,7 @@ func (s *socket) receive(fd uintptr) bool {
 
 // remote returns the sender.
 func (m *message) remote(zones *zones) netip.AddrPort {
-	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&m.from.Port))[:])
+	port := networkOrder(m.from.Port) // which is at the same place in both
 	if m.from.Family == syscall.AF_INET {
 		from := (*syscall.RawSockaddrInet4)(unsafe.Pointer(&m.from))
 		return netip.AddrPortFrom(netip.AddrFrom4(from.Addr), port)

@@ -9,9 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withMMSG turns several messages a call on, whatever the environment says.
-func withMMSG(t *testing.T) { t.Setenv(disableMMSG, "") }
-
 // replaceRecvmmsg puts fake between c and the kernel, which is real. It must be
 // called before anything is read.
 func replaceRecvmmsg(c *Conn, fake func(real func(uintptr, []mmsghdr) (int, error)) func(uintptr, []mmsghdr) (int, error)) {
@@ -21,7 +18,7 @@ func replaceRecvmmsg(c *Conn, fake func(real func(uintptr, []mmsghdr) (int, erro
 
 func TestReadFromSeveral(t *testing.T) {
 	needIPv6(t)
-	withMMSG(t)
+	turn(t, disableMMSG, true)
 	a := listen(t, "udp", "[::]:0")
 	want := make(map[netip.AddrPort]string)
 	for i := range 40 {
@@ -59,7 +56,7 @@ func TestReadFromSeveral(t *testing.T) {
 }
 
 func TestReadOneByOne(t *testing.T) {
-	t.Setenv(disableMMSG, "1")
+	turn(t, disableMMSG, false)
 	a := listen(t, "udp4", "127.0.0.1:0")
 	for range 20 {
 		write(t, a, Transmit{Data: []byte("x"), Remote: at(a, "127.0.0.1")})

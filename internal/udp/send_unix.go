@@ -18,6 +18,7 @@ type sender struct {
 	fragmentation fragmentation
 	zones         zones
 	gso           gso
+	batches       batches
 	sends         sync.Pool // of *send
 
 	// sendmsg is syscall.SendmsgN, but in tests of what the kernel rarely says.
@@ -34,12 +35,22 @@ func (s *sender) init(sock *socket) {
 	s.sendmsg = syscall.SendmsgN
 	s.fragmentation.init(sock.raw, sock.v6)
 	s.gso.init(sock.raw)
+	s.batches.init()
 	s.sends.New = func() any {
 		m := &send{socket: sock}
 		m.try, m.wait = m.sendNow, m.sendWhenReady
 		return m
 	}
 }
+
+// method is how the datagrams of one write go out.
+type method int
+
+const (
+	oneByOne  method = iota
+	inBatches        // several in one call
+	inRuns           // several as one, which the kernel cuts
+)
 
 // send is one call of write. The closures that RawConn wants, and the socket
 // address that sendmsg wants in an interface, would be allocations: they are
@@ -50,9 +61,9 @@ type send struct {
 	wait   func(fd uintptr) bool
 
 	Transmit
-	runs bool // whether segments go out as runs, many in one call
-	sent int  // bytes of Data, in whole datagrams
-	err  error
+	method method
+	sent   int // bytes of Data, in whole datagrams
+	err    error
 
 	to         syscall.Sockaddr // inet4 or inet6
 	inet4      syscall.SockaddrInet4
@@ -60,6 +71,7 @@ type send struct {
 	control    []byte // begins in space
 	runControl []byte // the same, and more: for a run
 	space      [controlSize]byte
+	batch      *batch // for inBatches
 }
 
 func (s *socket) write(t Transmit, wait bool) (int, error) {
@@ -116,13 +128,20 @@ func (m *send) address() error {
 	return nil
 }
 
-// plan decides whether to send runs. The kernel does not fragment the datagrams
-// of a run.
+// plan chooses the method: the fastest that there is. The kernel does not fragment
+// the datagrams of a run.
 func (m *send) plan() {
-	gso := &m.socket.sender.gso
-	m.runs = m.Segment > 0 && m.Segment < len(m.Data) && !m.Fragment && gso.works(m.Remote.Addr())
-	if m.runs {
-		m.runControl = gso.appendSize(m.control, m.Segment)
+	s := &m.socket.sender
+	switch {
+	case m.Segment <= 0 || m.Segment >= len(m.Data):
+		m.method = oneByOne
+	case !m.Fragment && s.gso.works(m.Remote.Addr()):
+		m.method = inRuns
+		m.runControl = s.gso.appendSize(m.control, m.Segment)
+	case s.batches.work():
+		m.method = inBatches
+	default:
+		m.method = oneByOne
 	}
 }
 
@@ -153,6 +172,9 @@ func (m *send) sendWhenReady(fd uintptr) bool {
 func (m *send) sendRest(fd int) bool {
 	for retries := 0; ; {
 		n, err := m.sendNext(fd)
+		if err != nil && err != syscall.EAGAIN {
+			m.socket.errors.mark()
+		}
 		switch {
 		case err == nil:
 			if retries > 0 {
@@ -165,8 +187,8 @@ func (m *send) sendRest(fd int) bool {
 		case err == syscall.EAGAIN:
 			return false
 		case err == syscall.EINTR:
-		case m.runs && m.socket.sender.gso.refuses(err, m.Remote.Addr()):
-			m.runs = false
+		case m.refused(err):
+			m.method = oneByOne
 		case isPendingError(err) && retries < pendingRetries:
 			retries++
 		default:
@@ -176,12 +198,28 @@ func (m *send) sendRest(fd int) bool {
 	}
 }
 
-// sendNext sends what goes into the next system call, a run or one datagram, and
-// returns how many bytes of Data it was.
+// refused takes an error, and reports whether it is due to the method.
+func (m *send) refused(err error) bool {
+	switch m.method {
+	case inRuns:
+		return m.socket.sender.gso.refuse(err, m.Remote.Addr())
+	case inBatches:
+		return m.socket.sender.batches.refuse(err)
+	}
+	return false
+}
+
+// sendNext makes the next system call, and returns how many bytes of Data it has
+// sent.
 func (m *send) sendNext(fd int) (n int, err error) {
 	b, control := segment(m.Data, m.Segment, m.sent), m.control
-	if m.runs {
-		rest := m.Data[m.sent:]
+	rest := m.Data[m.sent:]
+	switch {
+	case len(b) == len(rest):
+		// It is the last.
+	case m.method == inBatches:
+		return m.sendBatch(fd)
+	case m.method == inRuns:
 		if n := m.socket.sender.gso.length(len(rest), m.Segment); n > len(b) {
 			b, control = rest[:n], m.runControl
 		}
@@ -189,8 +227,5 @@ func (m *send) sendNext(fd int) (n int, err error) {
 	// Package net's sockets do not block, unless someone took the descriptor
 	// out by os.File.Fd, which also makes it blocking.
 	_, err = m.socket.sender.sendmsg(fd, b, control, m.to, syscall.MSG_DONTWAIT)
-	if err != nil && err != syscall.EAGAIN {
-		m.socket.errors.mark()
-	}
 	return len(b), err
 }
