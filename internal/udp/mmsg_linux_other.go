@@ -4,4 +4,5 @@ package udp
 
 import "syscall"
 
+// sysSendmmsg is in package syscall here.
 const sysSendmmsg = syscall.SYS_SENDMMSG

@@ -80,13 +80,14 @@ func (s *socket) write(t Transmit, wait bool) (int, error) {
 	m.Transmit, m.sent, m.err = t, 0, nil
 	defer func() { m.Data = nil }() // the pool must not keep the caller's memory
 
-	err := m.address()
+	if err := m.address(); err != nil {
+		return 0, err
+	}
 	m.plan()
-	switch {
-	case err != nil:
-	case wait:
+	var err error
+	if wait {
 		err = s.raw.Write(m.wait)
-	default:
+	} else {
 		err = s.raw.Control(m.try)
 	}
 	if err == nil {
