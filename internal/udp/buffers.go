@@ -14,20 +14,33 @@ const (
 	minBufferSize = 64 << 10
 )
 
-// enlargeBuffers enlarges the buffers of pc as far as the system lets it.
-func enlargeBuffers(pc net.PacketConn) {
+// Buffers returns the sizes of the socket's buffers, in bytes as SO_RCVBUF and
+// SO_SNDBUF report them, and 0 for what is not known. Linux reports twice what it
+// was asked for, and needs the rest for itself: a buffer of 8 MiB, as is asked
+// for, is one of 16 MiB here.
+func (c *Conn) Buffers() (recv, send int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, 0
+	}
+	return bufferSizes(raw)
+}
+
+// enlargeBuffers enlarges the buffers of pc as far as the system lets it, from
+// the sizes that they are known to have.
+func enlargeBuffers(pc net.PacketConn, recv, send int) {
 	if b, ok := pc.(interface{ SetReadBuffer(bytes int) error }); ok {
-		enlarge(b.SetReadBuffer, readBufferSize)
+		enlarge(b.SetReadBuffer, recv, readBufferSize)
 	}
 	if b, ok := pc.(interface{ SetWriteBuffer(bytes int) error }); ok {
-		enlarge(b.SetWriteBuffer, writeBufferSize)
+		enlarge(b.SetWriteBuffer, send, writeBufferSize)
 	}
 }
 
-// enlarge sets the largest size that is accepted. Linux caps what is too large
-// by itself; macOS and the BSDs refuse it.
-func enlarge(set func(bytes int) error, size int) {
-	for size >= minBufferSize && set(size) != nil {
+// enlarge sets the largest size that is accepted, but none up to the one that
+// it has. macOS and the BSDs refuse what is too large; Linux caps it.
+func enlarge(set func(bytes int) error, have, size int) {
+	for size >= minBufferSize && size > have && set(size) != nil {
 		size /= 2
 	}
 }

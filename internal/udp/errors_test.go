@@ -18,7 +18,7 @@ func TestErrorKinds(t *testing.T) {
 	require.True(t, isSoftReadError(wrapped(softError)))
 	require.False(t, isSoftReadError(wrapped(syscall.EINVAL)))
 	require.True(t, isPendingError(wrapped(pendingError)))
-	require.False(t, isPendingError(wrapped(tooBigError)))
+	require.False(t, isPendingError(wrapped(syscall.ENOBUFS)))
 	require.True(t, isTooBig(wrapped(tooBigError)))
 	require.False(t, isTooBig(wrapped(pendingError)))
 	for _, err := range []error{nil, io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.Errno(0), ErrTooBig, ErrWouldBlock} {

@@ -18,6 +18,7 @@ func mtuDiscover(t *testing.T, fd int) (v4, v6 int) {
 
 func TestFragment(t *testing.T) {
 	needIPv6(t)
+	sendOneByOne(t)
 	for _, write := range []func(*Conn, *Transmit) (int, error){(*Conn).Write, (*Conn).TryWrite} {
 		for _, test := range []struct {
 			host     string

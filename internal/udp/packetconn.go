@@ -24,6 +24,7 @@ type remoteAddr struct {
 }
 
 func newPacketConn(pc net.PacketConn, stats *counters) *packetConn {
+	enlargeBuffers(pc, 0, 0)
 	return &packetConn{pc: pc, bound: boundAddr(pc.LocalAddr()), stats: stats}
 }
 
@@ -70,8 +71,9 @@ func writeSegments(t *Transmit, stats *counters, send func(b []byte) error) (n i
 		b := segment(t.Data, t.Segment, n)
 		err := send(b)
 		if err != nil && isPendingError(err) {
-			stats.writeRetries.Add(1)
-			err = send(b)
+			if err = send(b); err == nil {
+				stats.writeRetries.Add(1)
+			}
 		}
 		if err != nil {
 			return n, err

@@ -79,7 +79,7 @@ func TestLinkLocal(t *testing.T) {
 		}
 	}
 	if !host.IsValid() {
-		t.Skip("no interface has a link-local address")
+		skip(t, "no interface has a link-local address")
 	}
 	a, b := listen(t, "udp", "[::]:0"), listen(t, "udp", net.JoinHostPort(host.String(), "0"))
 	write(t, b, Transmit{Data: []byte("x"), Remote: at(a, host.String())})

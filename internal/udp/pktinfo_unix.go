@@ -18,7 +18,8 @@ const (
 	in6PktinfoSize = 20
 
 	// controlSize has room for the packet info of both families, which is what
-	// some systems deliver on a socket that is of both.
+	// some systems deliver on a socket that is of both, and for what else is asked
+	// for or sent, which is two numbers at most.
 	controlSize = 128
 )
 

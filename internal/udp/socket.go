@@ -16,7 +16,10 @@ type socket struct {
 	bound netip.Addr // zero: a wildcard
 	stats *counters
 
-	sender sender
+	receiver receiver
+	overflow overflow
+	errors   errorQueue
+	sender   sender
 
 	// control is where the reader gets control messages: of no length if none
 	// were asked for.
@@ -47,15 +50,20 @@ func newSocket(conn *net.UDPConn, stats *counters) (*socket, error) {
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		s.v6 = len(local.IP) == net.IPv6len
 	}
+	s.enlargeBuffers()
 	// A socket that is bound to one address needs not be told which it was.
-	if !s.bound.IsValid() && requestPacketInfo(raw, s.v6) {
+	info := !s.bound.IsValid() && requestPacketInfo(raw, s.v6)
+	runs := requestRuns(raw)
+	if overflows := s.overflow.request(raw); info || runs || overflows {
 		s.control = make([]byte, controlSize)
 	}
+	s.receiver.init(s)
 	s.sender.init(s)
 	return s, nil
 }
 
-func (s *socket) read(d []Datagram) (int, error) {
+// readOne reads by package net.
+func (s *socket) readOne(d []Datagram) (int, error) {
 	slot := &d[0]
 	buf := slot.buffer()
 	if len(s.control) == 0 {
@@ -70,6 +78,21 @@ func (s *socket) read(d []Datagram) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	slot.fill(buf[:n], unmap(from), packetInfo(s.control[:controlLen]))
+	s.fill(slot, buf[:n], unmap(from), s.control[:controlLen])
 	return 1, nil
+}
+
+// fill fills in a slot with what came with control messages.
+func (s *socket) fill(slot *Datagram, data []byte, remote netip.AddrPort, control []byte) {
+	local := s.bound
+	if !local.IsValid() {
+		local = packetInfo(control)
+	}
+	slot.fill(data, remote, local)
+	if size := segmentSize(control); size > 0 && size < len(data) {
+		slot.Segment = size
+	}
+	if n := s.overflow.news(control); n > 0 {
+		s.stats.overflows.Add(n)
+	}
 }

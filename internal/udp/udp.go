@@ -61,6 +61,11 @@ type Transmit struct {
 	// the platform cannot choose, it is ignored.
 	Local netip.Addr
 
+	// TTL is the hop limit, and 0 the system's. Where the platform has none for a
+	// single datagram, it is ignored: that is IPv4 on macOS and the BSDs, all of
+	// Windows, and what is not over a [*net.UDPConn].
+	TTL uint8
+
 	// Fragment allows the system to send the datagrams in fragments: DF is
 	// cleared for them. It is for what was cut before the path MTU fell, and
 	// costs two more system calls.
@@ -148,7 +153,6 @@ func New(pc net.PacketConn) (*Conn, error) {
 	if err := pc.SetDeadline(time.Time{}); errors.Is(err, net.ErrClosed) {
 		return nil, fmt.Errorf("udp: %w", err)
 	}
-	enlargeBuffers(pc)
 	return c, nil
 }
 
@@ -181,6 +185,21 @@ func (c *Conn) Read(d []Datagram) (n int, err error) {
 	}
 }
 
+// OnUnreachable has Read call f when an ICMP message says that a datagram could
+// not be delivered to remote: nobody listens there, or there is no way. Quoted is
+// as much of the datagram as the message quotes, possibly nothing, and f must not
+// keep it. It is what tells such a message from a forged one.
+//
+// OnUnreachable must be called before the first Read, and costs nothing but that
+// ICMP messages become pending errors, which Read and Write see through. On
+// systems other than Linux, and if the Conn is not over a [*net.UDPConn], f is
+// never called.
+func (c *Conn) OnUnreachable(f func(remote netip.AddrPort, quoted []byte)) {
+	if s, ok := c.port.(*socket); ok {
+		s.errors.request(s.v6, f)
+	}
+}
+
 // Write sends the datagrams of t, and waits for room in the socket's buffer. It
 // returns how many bytes of t.Data were sent, in whole datagrams: less than all
 // only with an error.
@@ -189,8 +208,8 @@ func (c *Conn) Read(d []Datagram) (n int, err error) {
 // the path to take, and [net.ErrClosed] after Close, which ends the waiting
 // too. Other errors are the system's, such as ENOBUFS, EHOSTUNREACH, EPERM (a
 // packet filter), ENETUNREACH or EINVAL (no route, or Local is not, or no longer,
-// an address of ours). A peer's pending ICMP message is none: the datagram is
-// sent again.
+// an address of ours). A pending ICMP message about another datagram is none: the
+// datagram is sent again.
 func (c *Conn) Write(t *Transmit) (n int, err error) {
 	return c.write(t, true)
 }

@@ -16,11 +16,14 @@ const zoneLifetime = time.Minute
 // zones finds the interfaces of link-local peers. The system is asked once a
 // minute, not once a datagram.
 type zones struct {
-	mu    sync.Mutex
-	known map[string]zone // guarded by mu
+	mu sync.Mutex
+	// guarded by mu
+	byName  map[string]zone
+	byIndex map[uint32]zone
 }
 
 type zone struct {
+	name  string
 	index uint32
 	until time.Time
 }
@@ -37,17 +40,39 @@ func (z *zones) index(name string) (uint32, error) {
 	now := time.Now()
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if known := z.known[name]; now.Before(known.until) {
+	if known := z.byName[name]; now.Before(known.until) {
 		return known.index, nil
 	}
 	ifi, err := net.InterfaceByName(name)
 	if err != nil {
-		delete(z.known, name)
+		delete(z.byName, name)
 		return 0, err
 	}
-	if z.known == nil {
-		z.known = make(map[string]zone)
+	return z.addLocked(ifi, now).index, nil
+}
+
+// name is the reverse of index. An interface that is gone has its index for a
+// name, as in package net.
+func (z *zones) name(index uint32) string {
+	now := time.Now()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if known := z.byIndex[index]; now.Before(known.until) {
+		return known.name
 	}
-	z.known[name] = zone{index: uint32(ifi.Index), until: now.Add(zoneLifetime)}
-	return uint32(ifi.Index), nil
+	ifi, err := net.InterfaceByIndex(int(index))
+	if err != nil {
+		delete(z.byIndex, index)
+		return strconv.FormatUint(uint64(index), 10)
+	}
+	return z.addLocked(ifi, now).name
+}
+
+func (z *zones) addLocked(ifi *net.Interface, now time.Time) zone {
+	if z.byName == nil {
+		z.byName, z.byIndex = make(map[string]zone), make(map[uint32]zone)
+	}
+	added := zone{name: ifi.Name, index: uint32(ifi.Index), until: now.Add(zoneLifetime)}
+	z.byName[added.name], z.byIndex[added.index] = added, added
+	return added
 }

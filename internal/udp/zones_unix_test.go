@@ -29,12 +29,19 @@ func TestZones(t *testing.T) {
 	require.Equal(t, want, index(strconv.Itoa(ifi.Index)))
 	require.Equal(t, want, index(ifi.Name))
 
-	z.known[ifi.Name] = zone{index: want + 1, until: time.Now().Add(zoneLifetime)}
+	z.byName[ifi.Name] = zone{index: want + 1, until: time.Now().Add(zoneLifetime)}
 	require.Equal(t, want+1, index(ifi.Name), "the system is not asked again")
-	z.known[ifi.Name] = zone{index: want + 1, until: time.Now()}
+	z.byName[ifi.Name] = zone{index: want + 1, until: time.Now()}
 	require.Equal(t, want, index(ifi.Name), "but after a while")
+
+	require.Equal(t, ifi.Name, z.name(want))
+	z.byIndex[want] = zone{name: "renamed", until: time.Now().Add(zoneLifetime)}
+	require.Equal(t, "renamed", z.name(want), "the system is not asked again")
+	z.byIndex[want] = zone{name: "renamed", until: time.Now()}
+	require.Equal(t, ifi.Name, z.name(want), "but after a while")
+	require.Equal(t, "4000000", z.name(4000000), "no such interface")
 
 	_, err = z.index("no such interface")
 	require.Error(t, err)
-	require.NotContains(t, z.known, "no such interface")
+	require.NotContains(t, z.byName, "no such interface")
 }
