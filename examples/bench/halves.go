@@ -49,6 +49,10 @@ func serverHalf(_ context.Context, stdin io.Reader, stdout io.Writer) error {
 		switch what {
 		case askReading:
 			answer.Reading = m.read()
+		case askBegin:
+			answer.Reading = m.begin()
+		case askEnd:
+			answer.Reading = m.end()
 		case askMemory:
 			answer.Memory = readMemory()
 		default:
@@ -184,21 +188,19 @@ func (c *client) measure(ctx context.Context) error {
 	if err := c.wait(ctx, c.spec.Duration/4); err != nil {
 		return err
 	}
-	for _, at := range []struct{ client, server *reading }{
-		{&c.client.from, &c.server.from},
-		{&c.client.to, &c.server.to},
-	} {
-		if at.client == &c.client.to {
-			if err := c.wait(ctx, c.spec.Duration); err != nil {
-				return err
-			}
-		}
-		answer, err := c.control.ask(askReading)
-		if err != nil {
-			return err
-		}
-		*at.server, *at.client = answer.Reading, c.meter.read()
+	begin, err := c.control.ask(askBegin)
+	if err != nil {
+		return err
 	}
+	c.server.from, c.client.from = begin.Reading, c.meter.begin()
+	if err := c.wait(ctx, c.spec.Duration); err != nil {
+		return err
+	}
+	end, err := c.control.ask(askEnd)
+	if err != nil {
+		return err
+	}
+	c.server.to, c.client.to = end.Reading, c.meter.end()
 	return c.meter.failure()
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -21,18 +22,19 @@ const (
 )
 
 func (idle) serve(l net.Listener, m *meter) {
-	var mu sync.Mutex
-	var conns []net.Conn // so that they are in use
-	echoed := m.counter()
+	var conns []net.Conn // so that they stay in use
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			m.fail(err)
 			return
 		}
-		mu.Lock()
 		conns = append(conns, c)
-		mu.Unlock()
 		go func() {
 			b := make([]byte, idleMessage)
 			_, err := io.ReadFull(c, b)
@@ -42,7 +44,6 @@ func (idle) serve(l net.Listener, m *meter) {
 			if err != nil {
 				m.fail(err)
 			}
-			echoed.Add(1)
 		}()
 	}
 }
@@ -57,15 +58,19 @@ func (i idle) run(ctx context.Context, c *client) error {
 		defer d.Close()
 		dialers = append(dialers, d)
 	}
+	// What the first connections take is for the port as a whole.
+	first := make([]net.Conn, i.ports)
+	if err := openAll(ctx, c, dialers, first); err != nil {
+		return err
+	}
 	before, err := c.control.ask(askMemory)
 	if err != nil {
 		return err
 	}
-	conns, err := openAll(ctx, c, dialers)
-	if err != nil {
+	conns := make([]net.Conn, c.spec.Idle)
+	if err := openAll(ctx, c, dialers, conns); err != nil {
 		return err
 	}
-	// What is not collected with the connections of the handshake has ended.
 	after, err := c.control.ask(askMemory)
 	if err != nil {
 		return err
@@ -79,12 +84,13 @@ func (i idle) run(ctx context.Context, c *client) error {
 	c.result.More[figureConns] = n
 	c.result.More[figureGoroutines] = float64(after.Memory.Goroutines)
 	c.result.More[figureIdleCPU] = 100 * c.server.cpu() / c.server.seconds()
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(conns)
 	return nil
 }
 
-// openAll opens the connections and uses each once.
-func openAll(ctx context.Context, c *client, dialers []dialer) ([]net.Conn, error) {
-	conns := make([]net.Conn, c.spec.Idle)
+// openAll fills conns with connections of all dialers and uses each once.
+func openAll(ctx context.Context, c *client, dialers []dialer, conns []net.Conn) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range idleDials {
@@ -109,5 +115,5 @@ func openAll(ctx context.Context, c *client, dialers []dialer) ([]net.Conn, erro
 		})
 	}
 	wg.Wait()
-	return conns, c.meter.failure()
+	return c.meter.failure()
 }

@@ -21,6 +21,7 @@ const kcpWindow = 8192
 func tuneKCP(s *kcp.UDPSession, host string) error {
 	s.SetNoDelay(1, 10, 2, 1)
 	s.SetWindowSize(kcpWindow, kcpWindow)
+	//lint:ignore SA1019 there is no other way to it, and messages would waste space
 	s.SetStreamMode(true)
 	s.SetWriteDelay(false)
 	if !s.SetMtu(datagram(host)) {

@@ -12,12 +12,13 @@ import (
 // meter counts what one half of a run does.
 type meter struct {
 	start    time.Time
-	profiles bool
+	profiles bool // whether a profile is taken of the interval
+
+	profile bytes.Buffer // of who calls begin and end
 
 	mu       sync.Mutex
 	counters []*atomic.Int64
-	err      error         // the first
-	profile  *bytes.Buffer // nil: none is being taken
+	err      error // the first
 }
 
 func newMeter(s *spec) *meter {
@@ -54,10 +55,10 @@ type reading struct {
 	At      time.Duration
 	CPU     time.Duration // user and system time of the process
 	Counts  []int64
-	Profile []byte // of the time since the reading before, if one was asked for
+	Profile []byte // of the interval, at its end, if one was asked for
 }
 
-// read takes a reading. It begins a profile, or ends one.
+// read takes a reading.
 func (m *meter) read() reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,15 +66,25 @@ func (m *meter) read() reading {
 	for _, c := range m.counters {
 		r.Counts = append(r.Counts, c.Load())
 	}
-	switch {
-	case m.profile != nil:
+	return r
+}
+
+// begin takes the reading at the beginning of the interval.
+func (m *meter) begin() reading {
+	if m.profiles {
+		if err := pprof.StartCPUProfile(&m.profile); err != nil {
+			m.fail(err)
+		}
+	}
+	return m.read()
+}
+
+// end takes the reading at the end of the interval.
+func (m *meter) end() reading {
+	r := m.read()
+	if m.profiles {
 		pprof.StopCPUProfile()
 		r.Profile = m.profile.Bytes()
-		m.profile = nil
-	case m.profiles:
-		m.profile = new(bytes.Buffer)
-		// It fails if there is one under way; then it is the user's, and stays.
-		_ = pprof.StartCPUProfile(m.profile)
 	}
 	return r
 }

@@ -35,6 +35,10 @@ type request string
 const (
 	// askReading asks for the counters.
 	askReading request = "reading"
+	// askBegin and askEnd ask for them where the interval to be measured begins
+	// and ends.
+	askBegin request = "begin"
+	askEnd   request = "end"
 	// askMemory asks for the memory in use, after a garbage collection.
 	askMemory request = "memory"
 )
