@@ -44,5 +44,6 @@ func (dials) run(ctx context.Context, c *client) error {
 	c.result.Value = c.client.rate()
 	c.result.More[figureP50] = micros(percentile(latencies, 50))
 	c.result.More[figureP99] = micros(percentile(latencies, 99))
+	c.result.More[figureMax] = micros(percentile(latencies, 100))
 	return nil
 }

@@ -182,26 +182,55 @@ func (c *client) attend(ctx context.Context, conn net.Conn) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// measure lets the run warm up and takes readings of both halves before and after
-// the interval to be measured. Failures of either half are returned.
-func (c *client) measure(ctx context.Context) error {
+// measure waits until so many counters of both halves have moved, lets the run
+// warm up, and takes readings of both halves before and after the interval to be
+// measured. It fails with either half, and, in the end, if nothing moves.
+func (c *client) measure(ctx context.Context, moving int) error {
+	var none reading
+	for {
+		server, client, err := c.read(askReading, c.meter.read)
+		if err != nil {
+			return err
+		}
+		if (interval{none, server}).moved()+(interval{none, client}).moved() >= moving {
+			break
+		}
+		if err := c.wait(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
 	if err := c.wait(ctx, c.spec.Duration/4); err != nil {
 		return err
 	}
-	begin, err := c.control.ask(askBegin)
+	var err error
+	if c.server.from, c.client.from, err = c.read(askBegin, c.meter.begin); err != nil {
+		return err
+	}
+	for {
+		if err := c.wait(ctx, c.spec.Duration); err != nil {
+			return err
+		}
+		// Where next to nothing happens in the time, it takes longer.
+		server, client, err := c.read(askReading, c.meter.read)
+		if err != nil {
+			return err
+		}
+		if moving == 0 || (interval{c.server.from, server}).moved()+(interval{c.client.from, client}).moved() > 0 {
+			break
+		}
+	}
+	c.server.to, c.client.to, err = c.read(askEnd, c.meter.end)
+	return err
+}
+
+// read takes a reading of both halves.
+func (c *client) read(what request, own func() reading) (server, client reading, err error) {
+	answer, err := c.control.ask(what)
 	if err != nil {
-		return err
+		return server, client, err
 	}
-	c.server.from, c.client.from = begin.Reading, c.meter.begin()
-	if err := c.wait(ctx, c.spec.Duration); err != nil {
-		return err
-	}
-	end, err := c.control.ask(askEnd)
-	if err != nil {
-		return err
-	}
-	c.server.to, c.client.to = end.Reading, c.meter.end()
-	return c.meter.failure()
+	client = own()
+	return answer.Reading, client, c.meter.failure()
 }
 
 // wait waits a while, unless there is a failure.

@@ -75,7 +75,7 @@ func (i idle) run(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	if err := c.measure(ctx); err != nil {
+	if err := c.measure(ctx, 0); err != nil {
 		return err
 	}
 	n := float64(len(conns))

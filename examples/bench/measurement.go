@@ -50,13 +50,13 @@ var measurements = slices.Concat([]*measurement{
 	},
 	{
 		name: "rtt", title: "round trips of 64 bytes, median", unit: "µs", lower: true, cost: costPerOp,
-		more:        []string{figureP99, figureRate},
+		more:        []string{figureP99, figureMax, figureRate},
 		contestants: contestantNames,
 		activity:    roundTrips{size: 64},
 	},
 	{
 		name: "dial", title: "connections one after the other: dial, echo of 1 byte, close", unit: "/s", cost: costPerOp,
-		more:        []string{figureP50, figureP99},
+		more:        []string{figureP50, figureP99, figureMax},
 		contestants: []string{"utp", "tcp", "quic"},
 		activity:    dials{},
 	},
@@ -80,6 +80,7 @@ const (
 	figureSpread     = "furthest from mean %"
 	figureP50        = "p50 µs"
 	figureP99        = "p99 µs"
+	figureMax        = "max µs"
 	figureRate       = "per s"
 	figureConns      = "connections"
 	figureGoroutines = "goroutines"

@@ -133,5 +133,15 @@ func (i interval) total() int64 {
 	return sum
 }
 
+// moved returns how many counters have grown.
+func (i interval) moved() (n int) {
+	for _, by := range i.counts() {
+		if by > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // rate returns the growth of all counters a second.
 func (i interval) rate() float64 { return float64(i.total()) / i.seconds() }
