@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	case "client":
 		err = compare(ctx, command, args[1:], stdout)
 	case serverCommand:
-		err = serverHalf(ctx, os.Stdin, stdout)
+		err = serverHalf(os.Stdin, stdout)
 	case clientCommand:
 		err = clientHalf(ctx, os.Stdin, stdout)
 	case "help":
