@@ -180,6 +180,9 @@ type runningServer struct {
 	address string
 }
 
+// serverGrace is how long a server may take to end.
+const serverGrace = 5 * time.Second
+
 // startServer starts a server on loopback.
 func startServer(ctx context.Context) (*runningServer, error) {
 	self, err := os.Executable()
@@ -188,11 +191,13 @@ func startServer(ctx context.Context) (*runningServer, error) {
 	}
 	cmd := exec.CommandContext(ctx, self, "serve", "-listen", "127.0.0.1:0", "-until-eof")
 	cmd.Stderr = os.Stderr
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = serverGrace
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
+	// Its input ends and so does it, with its own processes. Later it is killed.
+	cmd.Cancel = stdin.Close
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -212,7 +217,7 @@ func startServer(ctx context.Context) (*runningServer, error) {
 // stop ends the server: its input ends.
 func (s *runningServer) stop() error {
 	_ = s.stdin.Close()
-	late := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
+	late := time.AfterFunc(serverGrace, func() { _ = s.cmd.Process.Kill() })
 	defer late.Stop()
 	err := s.cmd.Wait()
 	if _, ok := errors.AsType[*exec.ExitError](err); ok && s.cmd.ProcessState.ExitCode() < 0 {

@@ -102,7 +102,7 @@ func ratio(own, other []sample) string {
 		return "-"
 	}
 	value := func(s sample) float64 { return s.Value }
-	return fmt.Sprintf("%.2f", median(own, value)/median(other, value))
+	return figure(median(own, value) / median(other, value))
 }
 
 // figure writes a number with three digits, or more if there are more before the
