@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options is what the flags say.
+type options struct {
+	server       string // the address of a running server; empty: start one
+	contestants  []string
+	measurements []*measurement
+	runs         int
+	duration     time.Duration
+	idle         int
+	env          []string
+	rcvbuf       int
+	json         string
+	profile      string
+}
+
+// parseOptions parses the flags of "bench" and of "bench client".
+func parseOptions(command string, args []string, stdout io.Writer) (*options, error) {
+	o := new(options)
+	flags := flag.NewFlagSet(strings.TrimSpace("bench "+command), flag.ContinueOnError)
+	flags.StringVar(&o.server, "server", "", "the `address` of a running \"bench serve\"; by default one is started")
+	contestants := flags.String("contestants", strings.Join(contestantNames, ","), "who is measured, a `list`")
+	measure := flags.String("measure", "all", "what is measured, a `list` of names or beginnings of names out of:\n"+measurementHelp())
+	flags.IntVar(&o.runs, "runs", 5, "how often each measurement is taken, contestants in turn; the median is reported")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long each run takes, after a warm-up of a quarter of it")
+	flags.IntVar(&o.idle, "idle", 20_000, "the number of idle connections")
+	quick := flags.Bool("quick", false, "1 run of 200 ms, 1,000 idle connections, unless flags say otherwise")
+	flags.StringVar(&o.json, "json", "", "write all samples to this `file`")
+	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of our client to this `file`, and of our server to file.server;\n"+
+		"for one measurement; of the last run")
+	flags.Func("env", "a `KEY=VALUE` in the environment of our processes, UTPPUNCH_… or GO…; may be repeated", func(s string) error {
+		o.env = append(o.env, s)
+		return checkEnv(s)
+	})
+	flags.IntVar(&o.rcvbuf, "rcvbuf", 0, "the receive buffer of our sockets (SO_RCVBUF), in `bytes`; 0: as the library does")
+	if err := parse(flags, args, stdout); err != nil {
+		return nil, err
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if *quick {
+		for name, value := range map[string]string{"runs": "1", "duration": "200ms", "idle": "1000"} {
+			if !given[name] {
+				_ = flags.Set(name, value) // which cannot fail
+			}
+		}
+	}
+	var err error
+	if o.measurements, err = selectMeasurements(*measure); err != nil {
+		return nil, err
+	}
+	for name := range strings.SplitSeq(*contestants, ",") {
+		if !slices.Contains(contestantNames, name) {
+			return nil, fmt.Errorf("there is no contestant %q; there are %s", name, strings.Join(contestantNames, ", "))
+		}
+		o.contestants = append(o.contestants, name)
+	}
+	return o, o.check(command)
+}
+
+// check finds what cannot be done.
+func (o *options) check(command string) error {
+	switch {
+	case command == "client" && o.server == "":
+		return errors.New("client needs -server")
+	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.rcvbuf < 0:
+		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf not below")
+	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):
+		return errors.New("-profile needs one measurement (-measure), and utp among the contestants")
+	}
+	return nil
+}
+
+// checkEnv refuses variables that have no business here: a server takes them
+// from whoever reaches its port.
+func checkEnv(s string) error {
+	key, _, ok := strings.Cut(s, "=")
+	if !ok || !strings.HasPrefix(key, "UTPPUNCH_") && !strings.HasPrefix(key, "GO") {
+		return fmt.Errorf("%q is not UTPPUNCH_…=… or GO…=…", s)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// roundTrips sends messages of so many bytes over one connection, each when the
+// one before has come back.
+type roundTrips struct{ size int }
+
+func (r roundTrips) serve(l net.Listener, m *meter) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			m.fail(err)
+			return
+		}
+		go func() { m.fail(echo(c, r.size)) }()
+	}
+}
+
+// echo sends back what comes, in pieces of size bytes, until that fails.
+func echo(c net.Conn, size int) error {
+	b := make([]byte, size)
+	for {
+		if _, err := io.ReadFull(c, b); err != nil {
+			return err
+		}
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+	}
+}
+
+// exchange has the other end echo b.
+func exchange(c net.Conn, b []byte) error {
+	if _, err := c.Write(b); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, b)
+	return err
+}
+
+func (r roundTrips) run(ctx context.Context, c *client) error {
+	conn, err := c.dialer.dial(ctx, c.address)
+	if err != nil {
+		return err
+	}
+	c.attend(ctx, conn)
+	b := make([]byte, r.size)
+	latencies, err := c.repeat(ctx, func() error { return exchange(conn, b) })
+	if err != nil {
+		return err
+	}
+	c.result.Value = micros(percentile(latencies, 50))
+	c.result.More[figureP99] = micros(percentile(latencies, 99))
+	c.result.More[figureMax] = micros(percentile(latencies, 100))
+	c.result.More[figureRate] = c.client.rate()
+	return nil
+}
+
+// repeat measures how often, and how fast, something can be done. It returns how
+// long it took each time within the interval that was measured, sorted.
+func (c *client) repeat(ctx context.Context, do func() error) ([]time.Duration, error) {
+	var mu sync.Mutex
+	var latencies []time.Duration
+	counter := c.meter.counter()
+	go func() {
+		for {
+			start := time.Now()
+			if err := do(); err != nil {
+				c.meter.fail(err)
+				return
+			}
+			took := time.Since(start)
+			mu.Lock()
+			latencies = append(latencies, took)
+			mu.Unlock()
+			counter.Add(1)
+		}
+	}()
+	if err := c.measure(ctx, 1); err != nil {
+		return nil, err
+	}
+	from, to := c.client.from.Counts[0], c.client.to.Counts[0]
+	c.countOps(to - from)
+	mu.Lock()
+	defer mu.Unlock()
+	sorted := slices.Clone(latencies[from:to])
+	slices.Sort(sorted)
+	return sorted, nil
+}
+
+// percentile returns the p-th percentile of what is sorted.
+func percentile(sorted []time.Duration, p int) time.Duration {
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+}
+
+func micros(d time.Duration) float64 { return float64(d) / 1e3 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"utppunch"
+	"utppunch/utp"
+)
+
+// utpContestant is this library: one Transport at each end.
+type utpContestant struct {
+	rcvbuf int // SO_RCVBUF in bytes; zero: the library's choice
+}
+
+func (c utpContestant) transport(host string, toDial bool) (*utppunch.Transport, error) {
+	socket, err := openUDP(host, toDial)
+	if err != nil {
+		return nil, err
+	}
+	t, err := utppunch.New(socket, &utppunch.Config{UTP: utp.Config{MaxDatagram: datagram(host)}})
+	if err != nil {
+		_ = socket.Close()
+		return nil, err
+	}
+	// After New, which enlarges it.
+	if c.rcvbuf > 0 {
+		if err := socket.SetReadBuffer(c.rcvbuf); err != nil {
+			_ = t.Close()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (c utpContestant) listen(host string) (net.Listener, error) {
+	t, err := c.transport(host, false)
+	if err != nil {
+		return nil, err
+	}
+	return t.Listen()
+}
+
+func (c utpContestant) open(host string) (dialer, error) {
+	t, err := c.transport(host, true)
+	if err != nil {
+		return nil, err
+	}
+	return utpDialer{t}, nil
+}
+
+type utpDialer struct{ *utppunch.Transport }
+
+func (d utpDialer) dial(ctx context.Context, address string) (net.Conn, error) {
+	return d.DialContext(ctx, "utp", address)
+}
