@@ -38,8 +38,9 @@ type Config struct {
 	// UTP is the configuration of the connections.
 	UTP utp.Config
 
-	// Logger is told when the socket fails, which ends the Transport. Nil: no one
-	// is.
+	// Logger is told when the socket fails, which ends the Transport, and of a
+	// receive buffer that the system keeps small. Nil: silent, but for one warning a
+	// process of the latter, to [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -114,18 +115,42 @@ func start(conn *udp.Conn, f family, config *Config) (*Transport, error) {
 	}
 	t := &Transport{conn: conn, logger: config.Logger}
 	t.family, _ = f.both(boundFamily(conn.LocalAddr()))
-	if t.logger == nil {
-		t.logger = slog.New(slog.DiscardHandler)
-	}
 	endpoint, err := utp.NewEndpoint(&config.UTP, (*packetWriter)(t), conn.LocalAddr)
 	if err != nil {
 		return nil, opError("listen", t.Addr(), err)
 	}
 	t.endpoint = endpoint
+	conn.OnUnreachable(func(remote netip.AddrPort, quoted []byte) {
+		endpoint.Unreachable(utp.Route{Remote: remote}, quoted)
+	})
+	t.checkBuffer()
 	t.foreign = newForeign(t)
 	t.tasks.Go(t.read)
 	t.tasks.Go(endpoint.Run)
 	return t, nil
+}
+
+// smallBuffer is the receive buffer, in bytes as the system reports it, below which
+// it is worth a word: fast senders will overrun it.
+const smallBuffer = 2 << 20
+
+var warnOfBuffer sync.Once
+
+// checkBuffer warns when the system has capped the receive buffer.
+func (t *Transport) checkBuffer() {
+	size, _ := t.conn.Buffers()
+	if size == 0 || size >= smallBuffer {
+		return
+	}
+	warn := func(l *slog.Logger) {
+		l.Warn("utppunch: the system keeps the receive buffer small, which costs throughput; on Linux: sysctl -w net.core.rmem_max=8388608",
+			"bytes", size)
+	}
+	if t.logger != nil {
+		warn(t.logger)
+	} else {
+		warnOfBuffer.Do(func() { warn(slog.Default()) })
+	}
 }
 
 // boundFamily is which addresses can be reached from a socket.
@@ -193,7 +218,9 @@ func (t *Transport) read() {
 		n, err := t.conn.Read(batch)
 		if err != nil {
 			if !t.closing.Load() {
-				t.logger.Error("utppunch: the socket failed", "addr", t.conn.LocalAddr(), "err", err)
+				if t.logger != nil {
+					t.logger.Error("utppunch: the socket failed", "addr", t.conn.LocalAddr(), "err", err)
+				}
 				go t.Close()
 			}
 			return
@@ -246,6 +273,7 @@ type Stats struct {
 	Foreign        uint64 // datagrams that are not uTP and were kept for PacketConn
 	ForeignDropped uint64 // those that were not: nobody asked, or too many waited
 	SoftErrors     uint64 // errors of the socket that were survived
+	Overflows      uint64 // datagrams, or runs of them, that the system dropped for want of buffer
 }
 
 // Stats returns a snapshot of the counters.
@@ -257,6 +285,7 @@ func (t *Transport) Stats() Stats {
 		Foreign:        kept,
 		ForeignDropped: dropped,
 		SoftErrors:     s.ReadErrors + s.WriteRetries,
+		Overflows:      s.Overflows,
 	}
 }
 

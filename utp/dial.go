@@ -24,6 +24,15 @@ type dialing struct {
 	reports chan *Conn
 	won     atomic.Bool // one of them is established
 	refused chan error  // by the system: the SYN cannot be sent
+	lost    chan *Conn  // an ICMP message says that its SYN did not arrive
+}
+
+// undelivered notes an ICMP message about the SYN of c.
+func (d *dialing) undelivered(c *Conn) {
+	select {
+	case d.lost <- c:
+	default: // enough of them
+	}
 }
 
 func (d *dialing) fail(err error) {
@@ -45,7 +54,8 @@ func (d *dialing) report(c *Conn) {
 
 // Dial connects to route.Remote. Without an answer it gives up after 30 s with
 // ETIMEDOUT, or earlier when ctx ends, with the error of ctx; ECONNREFUSED says
-// that the peer refused, and EADDRNOTAVAIL that every connection id towards it is
+// that the peer refused or that its host said, by ICMP, that nobody is there, and
+// EADDRNOTAVAIL that every connection id towards it is
 // in use; where there is no route, the error is the system's. A connection that is
 // established when ctx ends is returned.
 func (e *Endpoint) Dial(ctx context.Context, route Route) (*Conn, error) {
@@ -62,7 +72,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 		return nil, contextError(ctx)
 	}
 	// An attempt can report that it is established and that it has ended.
-	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals)), refused: make(chan error, 1)}
+	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals)), refused: make(chan error, 1), lost: make(chan *Conn, 8)}
 	attempts := make([]*Conn, 0, len(synIntervals))
 	var winner *Conn
 	defer func() {
@@ -75,6 +85,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 			<-d.reports // the winner would keep them in memory
 		}
 	}()
+	var lost *Conn
 	timer := time.NewTimer(synIntervals[0])
 	defer timer.Stop()
 	for _, interval := range synIntervals {
@@ -84,7 +95,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 		}
 		attempts = append(attempts, c)
 		timer.Reset(interval)
-		if winner, err = d.await(ctx, timer.C); winner != nil || err != nil {
+		if winner, err = d.await(ctx, timer.C, &lost); winner != nil || err != nil {
 			return winner, err
 		}
 	}
@@ -93,7 +104,11 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 
 // await waits until an attempt is established or the dial has failed. Neither is
 // returned when it is time for the next attempt.
-func (d *dialing) await(ctx context.Context, next <-chan time.Time) (*Conn, error) {
+//
+// An ICMP message that an attempt did not arrive can be forged, or of the moment:
+// lost keeps that attempt, and another is made at once. When that does not arrive
+// either the dial is refused.
+func (d *dialing) await(ctx context.Context, next <-chan time.Time, lost **Conn) (*Conn, error) {
 	for {
 		select {
 		case c := <-d.reports:
@@ -106,6 +121,15 @@ func (d *dialing) await(ctx context.Context, next <-chan time.Time) (*Conn, erro
 			return nil, nil
 		case err := <-d.refused:
 			return nil, err
+		case c := <-d.lost:
+			switch *lost {
+			case nil:
+				*lost = c
+				return nil, nil
+			case c: // the same once more
+			default:
+				return nil, errno("connect", syscall.ECONNREFUSED)
+			}
 		case <-ctx.Done():
 			for len(d.reports) > 0 {
 				c := <-d.reports

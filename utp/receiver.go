@@ -119,6 +119,23 @@ func (r *Receiver) release() {
 	}
 }
 
+// Unreachable reports that an ICMP message says that a datagram of ours did not
+// reach route.Remote. Quoted is what it quotes of the datagram, without which
+// nothing can be told from a forged message. It counts for a dial only: the SYN
+// must be quoted. An established connection survives whatever ICMP says.
+func (e *Endpoint) Unreachable(route Route, quoted []byte) {
+	var p wire.Packet
+	if !p.Parse(quoted) || p.Type != wire.Syn {
+		return
+	}
+	e.mu.RLock()
+	c := e.table.lookup(key{route.unbound(), p.ConnID}).conn
+	e.mu.RUnlock()
+	if c != nil && c.dial != nil && c.synSeqNr == p.SeqNr {
+		c.dial.undelivered(c)
+	}
+}
+
 // echoedLocked finds the connection that sends with the id of a RESET: libutp's
 // answer to a packet of a connection that it does not know has the id of that
 // packet.
