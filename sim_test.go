@@ -53,13 +53,13 @@ func dark(simnet.Packet) simnet.Verdict { return simnet.Drop }
 // speak, as in SSH or SMTP. The server only knows of it when that STATE comes.
 func TestAcceptedSideSpeaksFirst(t *testing.T) {
 	for _, tc := range []struct {
-		lost  int32
-		limit time.Duration
+		lostUntil time.Duration // after the start, every STATE of the client is
+		limit     time.Duration
 	}{
 		{0, 0},
-		{1, 300 * time.Millisecond}, // when it is repeated, by either side
-		{2, 300 * time.Millisecond}, // both of its repetitions are on their way by then
-		{4, time.Second},
+		{100 * time.Millisecond, 300 * time.Millisecond}, // when it is repeated, by either side
+		{500 * time.Millisecond, time.Second},
+		{1500 * time.Millisecond, 3 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, client, network := simulated(t, 1, simLink, nil)
@@ -70,16 +70,23 @@ func TestAcceptedSideSpeaksFirst(t *testing.T) {
 					assert.NoError(t, err)
 				}
 			}()
-			var dropped atomic.Int32
-			network.SetFilter(dropFirst(tc.lost, typeState, client, &dropped))
 			start := time.Now()
+			from := addrPort(client.Addr())
+			var dropped atomic.Int32
+			network.SetFilter(func(p simnet.Packet) simnet.Verdict {
+				if p.From == from && packetType(p) == typeState && time.Since(start) < tc.lostUntil {
+					dropped.Add(1)
+					return simnet.Drop
+				}
+				return simnet.Pass
+			})
 			c := dial(t, client, server.Addr().String())
 			banner := make([]byte, 11)
 			_, err := io.ReadFull(c, banner)
 			require.NoError(t, err)
 			require.Equal(t, "220 ready\r\n", string(banner))
-			require.LessOrEqual(t, time.Since(start), tc.limit+4*simRTT, "%d lost", tc.lost)
-			require.Equal(t, tc.lost, dropped.Load())
+			require.LessOrEqual(t, time.Since(start), tc.limit+4*simRTT, "lost until %v", tc.lostUntil)
+			require.Equal(t, tc.lostUntil > 0, dropped.Load() > 0)
 		})
 	}
 }

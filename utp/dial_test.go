@@ -331,6 +331,7 @@ func TestDialWithoutFreeIDs(t *testing.T) {
 				te.table.remove(k, taken)
 			}
 		})
+		te.draw(12346, 16) // it is the last that is looked at
 		dial = te.dialWithin(time.Second/2, alice)
 		te.want("the last free id is found", packet{typ: wire.Syn, id: 12344})
 		dial.wantNotDone("it has an id")

@@ -207,7 +207,7 @@ func TestIDIsReused(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				te := newTestEndpoint(t, nil)
 				const id = 12344
-				te.draw(id)
+				te.draw(id, 1)
 				dial := te.dial(alice)
 				syn := te.want("that id is drawn", packet{typ: wire.Syn, id: id})
 				te.advance(tc.delay)
@@ -216,7 +216,7 @@ func TestIDIsReused(t *testing.T) {
 				te.want("a SYN-ACK is answered", packet{typ: wire.State})
 				wantOther := func(why string) {
 					t.Helper()
-					te.draw(id + 1)
+					te.draw(id+1, 1)
 					dial := te.dialWithin(1, alice)
 					d := te.want("there are other ids", packet{typ: wire.Syn})
 					require.NotEqualValues(t, id, d.ConnID, why)
@@ -234,7 +234,7 @@ func TestIDIsReused(t *testing.T) {
 
 				te.advance(tc.after - 1)
 				wantOther("packets of its last life may be on their way")
-				te.draw(id)
+				te.draw(id, 1)
 				dial = te.dial(alice)
 				syn = te.want("now it may be used", packet{typ: wire.Syn, id: id})
 				te.recv(alice, packet{typ: wire.State, id: id, seq: 1, ack: int(syn.SeqNr)})

@@ -206,12 +206,14 @@ func (te *testEndpoint) end() {
 	}
 }
 
-// draw has v be the next number that is drawn at random.
-func (te *testEndpoint) draw(v uint16) {
+// draw has the next n numbers that are drawn at random be v.
+func (te *testEndpoint) draw(v uint16, n int) {
 	te.mu.Lock()
 	defer te.mu.Unlock()
-	te.random.used = len(te.random.buf) - 2
-	binary.NativeEndian.PutUint16(te.random.buf[te.random.used:], v)
+	te.random.used = len(te.random.buf) - 2*n
+	for i := te.random.used; i < len(te.random.buf); i += 2 {
+		binary.NativeEndian.PutUint16(te.random.buf[i:], v)
+	}
 }
 
 // keys returns how many keys lead to anything.
