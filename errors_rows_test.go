@@ -126,7 +126,7 @@ var errorRows = []errorRow{
 		return []call{read(c, 0), write(c, 0)}
 	}},
 	{"dial, nobody listens", func(t *testing.T, s errorStack) []call {
-		return []call{dialCall(t.Context(), t, s, "cp4", s.refusing(t))}
+		return []call{dialCall(t.Context(), t, s, "cp4", s.refusing(t)), dialCall(t.Context(), t, s, "cp4", s.closed(t))}
 	}},
 	{"dial, context ended before", func(t *testing.T, s errorStack) []call {
 		ctx, cancel := context.WithCancel(t.Context())

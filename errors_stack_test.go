@@ -20,7 +20,8 @@ type errorStack interface {
 	// listen and dial take the network's name without its first letter: "cp", "tp4".
 	listen(t *testing.T, network, address string) (net.Listener, error)
 	dial(ctx context.Context, t *testing.T, network, address string) (net.Conn, error)
-	// refusing is the address of a host where nobody listens.
+	// closed is an address that nobody has, and refusing one of which the owner does not listen.
+	closed(t *testing.T) string
 	refusing(t *testing.T) string
 	// silent is an address that does not answer a dial.
 	silent(t *testing.T) string
@@ -76,7 +77,9 @@ func (s tcpStack) pair(t *testing.T) (c, peer streamConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-func (s tcpStack) refusing(t *testing.T) string {
+func (s tcpStack) refusing(t *testing.T) string { return s.closed(t) }
+
+func (s tcpStack) closed(t *testing.T) string {
 	t.Helper()
 	l, err := s.listen(t, "cp4", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -134,6 +137,14 @@ func (utpStack) pair(t *testing.T) (c, peer streamConn) {
 
 func (utpStack) refusing(t *testing.T) string {
 	return open(t, "utp4", "127.0.0.1:0").Addr().String()
+}
+
+func (utpStack) closed(t *testing.T) string {
+	t.Helper()
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, pc.Close())
+	return pc.LocalAddr().String()
 }
 
 func (utpStack) silent(t *testing.T) string {

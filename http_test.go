@@ -106,16 +106,18 @@ func echoHandler(w http.ResponseWriter, r *http.Request) {
 func TestHTTPKeepAlive(t *testing.T) {
 	for _, tc := range []struct {
 		name, proto string
+		conns       uint64 // at most
 		start       func(s *site)
 		client      func(tr *http.Transport)
 	}{
-		{name: "HTTP/1.1", proto: "HTTP/1.1", start: func(s *site) { s.Start() }},
-		{name: "HTTPS/1.1", proto: "HTTP/1.1", start: func(s *site) { s.StartTLS() }},
-		{name: "HTTPS/2", proto: "HTTP/2.0", start: func(s *site) {
+		{name: "HTTP/1.1", proto: "HTTP/1.1", conns: 1, start: func(s *site) { s.Start() }},
+		{name: "HTTPS/1.1", proto: "HTTP/1.1", conns: 1, start: func(s *site) { s.StartTLS() }},
+		{name: "HTTPS/2", proto: "HTTP/2.0", conns: 1, start: func(s *site) {
 			s.EnableHTTP2 = true
 			s.StartTLS()
 		}},
-		{name: "HTTP/2 without TLS", proto: "HTTP/2.0", start: func(s *site) {
+		// Here net/http opens another one now and then, over TCP too.
+		{name: "HTTP/2 without TLS", proto: "HTTP/2.0", conns: 4, start: func(s *site) {
 			s.Config.Protocols = new(http.Protocols)
 			s.Config.Protocols.SetUnencryptedHTTP2(true)
 			s.Start()
@@ -138,7 +140,7 @@ func TestHTTPKeepAlive(t *testing.T) {
 				require.Equal(t, string(body), string(finish(t)(res, err)))
 				require.Equal(t, tc.proto, res.Header.Get("Spoken"))
 			}
-			require.EqualValues(t, 1, s.port.Stats().Accepted, "connections")
+			require.LessOrEqual(t, s.port.Stats().Accepted, tc.conns, "connections")
 		})
 	}
 }

@@ -105,3 +105,22 @@ func TestListenOwnsItsPort(t *testing.T) {
 		return err == nil
 	})
 }
+
+// TestShutdownSendsTheLastWord: when Shutdown returns the last acknowledgement has left, so the peer does not wait for
+// it until it gives up, even if another goroutine was sending at the time.
+func TestShutdownSendsTheLastWord(t *testing.T) {
+	server := open(t, "utp4", "127.0.0.1:0")
+	for range 100 {
+		client := open(t, "utp4", "127.0.0.1:0")
+		c, peer := mustConnect(t, server, client)
+		go echoConn(peer)
+		requireEcho(t, c, "hello")
+		down := make(chan error, 1)
+		go func() { down <- client.Shutdown(t.Context()) }()
+		require.NoError(t, c.Close())
+		require.NoError(t, <-down)
+		start := time.Now()
+		waitIdle(t, server)
+		require.Less(t, time.Since(start), 4*time.Second, "less than Linger")
+	}
+}

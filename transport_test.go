@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -359,6 +360,33 @@ func TestSocketFailure(t *testing.T) {
 	require.NoError(t, tr.Close(), "it waits for the end")
 	require.Contains(t, logged.String(), "the cat has eaten the cable")
 	require.Contains(t, logged.String(), tr.Addr().String())
+}
+
+// slowPacketConn takes its time to notice that it is closed.
+type slowPacketConn struct {
+	net.PacketConn
+	reading *atomic.Bool
+}
+
+func (c slowPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	c.reading.Store(true)
+	n, addr, err := c.PacketConn.ReadFrom(b)
+	if err != nil {
+		time.Sleep(pause)
+	}
+	c.reading.Store(false)
+	return n, addr, err
+}
+
+// TestCloseWaitsForReader: nobody uses the socket any more when Close returns.
+func TestCloseWaitsForReader(t *testing.T) {
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	slow := slowPacketConn{pc, new(atomic.Bool)}
+	tr := wrap(t, slow, nil)
+	waitFor(t, "it reads", slow.reading.Load)
+	require.NoError(t, tr.Close())
+	require.False(t, slow.reading.Load())
 }
 
 // lockedBuffer is a bytes.Buffer for several goroutines.

@@ -76,7 +76,8 @@ func (l *lazyReader) Read(b []byte) (int, error) {
 }
 
 func TestReadFromTimesWhatItSent(t *testing.T) {
-	everyRole(t, nil, func(t *testing.T, p *peer) {
+	everyRole(t, &Config{KeepAlive: -1}, func(t *testing.T, p *peer) {
+		p.settle()
 		r, w := io.Pipe()
 		copied := runAsync(t, func() (int64, error) { return p.conn.ReadFrom(r) })
 		w.Write([]byte("first"))
@@ -217,6 +218,22 @@ func TestReadFromWaitsForRoom(t *testing.T) {
 		p.drain()
 		p.reset()
 		require.Error(t, copied.err("a RESET interrupts it"))
+	})
+}
+
+func TestReadFromKeepsTheBufferFilled(t *testing.T) {
+	everyRole(t, nil, func(t *testing.T, p *peer) {
+		sent := pattern(400_000)
+		copied := p.readFrom(bytes.NewReader(sent))
+		for got := 0; got < len(sent); {
+			p.advance(rtt)
+			got += len(p.drain())
+			p.recv(packet{typ: wire.State})
+			if got < len(sent)-64<<10 {
+				require.NotZero(t, p.conn.Stats().SendBuffered, "it does not wait until all is acknowledged")
+			}
+		}
+		require.EqualValues(t, len(sent), copied.value("all was read"))
 	})
 }
 

@@ -308,6 +308,14 @@ func TestCrowdedSystemThatFails(t *testing.T) {
 	})
 }
 
+// settle lets the timers of the handshake run out. Without keepalives none is left.
+func (p *peer) settle() {
+	p.t.Helper()
+	p.advance(5 * time.Second)
+	p.wantNothing("there is nothing to say")
+	require.False(p.t, p.conn.armed())
+}
+
 // timer returns when the timer runs; its zero is the beginning of the endpoint.
 func (p *peer) timer() time.Duration {
 	p.conn.mu.Lock()
@@ -420,6 +428,7 @@ func TestLossyPair(t *testing.T) {
 // TestLostFlight: a Write that waits has its packets repeated.
 func TestLostFlight(t *testing.T) {
 	everyRole(t, &Config{SendBuffer: 4096, KeepAlive: -1}, func(t *testing.T, p *peer) {
+		p.settle()
 		write := p.write(strings.Repeat("x", 5000))
 		write.wantNotDone("the buffer is full")
 		require.Len(t, p.takeAll(), 4, "and all of it lost")

@@ -166,6 +166,8 @@ func TestReset(t *testing.T) {
 			p.wantError(err, "write", syscall.EPIPE, "the pipe is broken")
 			require.False(t, timeout(err))
 		}
+		_, err = p.conn.ReadFrom(strings.NewReader("x"))
+		p.wantError(err, "readfrom", syscall.EPIPE, "the RESET was reported")
 		require.ErrorIs(t, p.conn.CloseWrite(), syscall.ENOTCONN, "as of a TCPConn")
 		require.NoError(t, p.conn.Close())
 	})
@@ -324,6 +326,42 @@ func TestWritesDoNotMix(t *testing.T) {
 		for ; len(got) > 0; got = got[size:] {
 			require.Equal(t, size, bytes.Count(got[:size], got[:1]), "one Write, undivided")
 		}
+	})
+}
+
+func TestWritesTakeTurns(t *testing.T) {
+	everyRole(t, &Config{SendBuffer: 4096}, func(t *testing.T, p *peer) {
+		first := p.write(strings.Repeat("a", 5000))
+		first.wantNotDone("the buffer is full")
+		second := p.write("b")
+		second.wantNotDone("it is not its turn")
+		p.drain()
+		p.advance(rtt)
+		p.w.slowDown(true)
+		p.recv(packet{typ: wire.State})
+		first.wantNotDone("there is room, and it sends")
+		second.wantNotDone("it is not its turn yet")
+		p.w.slowDown(false)
+		require.Equal(t, 5000, first.value("it has sent"))
+		second.value("the turn was passed on, though nothing was acknowledged since")
+		p.drain()
+	})
+}
+
+func TestFailedWriteLeavesTheTurnAlone(t *testing.T) {
+	everyRole(t, nil, func(t *testing.T, p *peer) {
+		p.w.slowDown(true)
+		first := p.write(strings.Repeat("a", 200_000))
+		first.wantNotDone("it sends the first piece")
+		require.NoError(t, p.conn.SetWriteDeadline(time.Now()))
+		require.Error(t, p.write("c").err("the deadline has passed"))
+		require.NoError(t, p.conn.SetWriteDeadline(time.Time{}))
+		second := p.write("b")
+		second.wantNotDone("the turn is still the first one's")
+		p.w.slowDown(false)
+		got := string(p.deliver(200_001))
+		require.Equal(t, 200_000, strings.Index(got, "b"), "Writes do not mix")
+		second.value("its turn has come")
 	})
 }
 

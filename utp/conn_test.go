@@ -70,19 +70,21 @@ func TestCloseGivesUpWithoutProgress(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForTheNetwork(t *testing.T) {
-	everyPeer(t, nil, func(t *testing.T, p *peer) {
+	everyPeer(t, &Config{SendBuffer: 4096}, func(t *testing.T, p *peer) {
 		p.w.setRoom(0)
 		p.write("hello").value("Write only needs room in the buffer")
 		p.write("world").value("also when the sender waits")
 		require.True(t, p.w.blocked(), "the sender waits")
-		read := p.read(1)
+		read, write := p.read(1), p.write(strings.Repeat("x", 5000))
+		write.wantNotDone("there is no more room")
 		require.NoError(t, p.close().err("Close waits for nothing"))
 		require.ErrorIs(t, read.err("and interrupts"), net.ErrClosed)
+		require.ErrorIs(t, write.err("and interrupts"), net.ErrClosed)
 		p.wantNothing("the network is stuck")
 		p.w.open()
 		p.want("then everything is delivered", packet{typ: wire.Data, seq: 1, payload: "hello", by: bySender})
-		p.drain()
-		p.recv(packet{typ: wire.State}, packet{typ: wire.Fin})
+		p.deliver(4096 - len("hello"))
+		p.recv(packet{typ: wire.Fin})
 		p.drain()
 		p.wantNoConns("both sides have ended")
 	})
@@ -154,6 +156,22 @@ func TestSetLinger(t *testing.T) {
 			require.Equal(t, 1, p.Stats().Conns, "the peer's end is awaited in the background")
 		})
 	})
+	t.Run("the network is stuck", func(t *testing.T) {
+		everyPeer(t, nil, func(t *testing.T, p *peer) {
+			require.NoError(t, p.conn.SetLinger(2))
+			p.w.setRoom(0)
+			p.write("hello").value("there is room in the buffer")
+			read := p.read(1)
+			read.wantNotDone("there is nothing to read")
+			done := p.close()
+			done.wantNotDone("nothing has left")
+			require.ErrorIs(t, read.err("but it interrupts at once"), net.ErrClosed)
+			p.advance(2 * time.Second)
+			p.wantTimeout(done.err("2 s are over"), "close", "linger")
+			p.w.open()
+			p.ignore("DATA, FIN, and whatever was repeated")
+		})
+	})
 	t.Run("it times out", func(t *testing.T) {
 		everyPeer(t, nil, func(t *testing.T, p *peer) {
 			require.NoError(t, p.conn.SetLinger(2))
@@ -170,7 +188,8 @@ func TestSetLinger(t *testing.T) {
 		})
 	})
 	t.Run("it times its packets", func(t *testing.T) {
-		everyRole(t, nil, func(t *testing.T, p *peer) {
+		everyRole(t, &Config{KeepAlive: -1}, func(t *testing.T, p *peer) {
+			p.settle()
 			require.NoError(t, p.conn.SetLinger(3))
 			done := p.close()
 			p.lose("the FIN is lost", packet{typ: wire.Fin, seq: 1})

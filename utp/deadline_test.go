@@ -158,12 +158,27 @@ func TestDeadlineMoves(t *testing.T) {
 		require.NoError(t, c.SetReadDeadline(time.Now()))
 		p.wantTimeout(read.err("now is past"), "read", "now")
 
-		set(time.Second)
-		require.NoError(t, p.conn.Close())
-		p.want("close sends a FIN", packet{typ: wire.Fin})
-		p.quiet = true
-		p.advance(2 * time.Second)
 	})
+}
+
+func TestClosedConnectionHasNoDeadlineTimers(t *testing.T) {
+	for name, end := range map[string]func(*peer){
+		"Close":             func(p *peer) { p.conn.Close() },
+		"Close of endpoint": func(p *peer) { p.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyRole(t, nil, func(t *testing.T, p *peer) {
+				require.NoError(t, p.conn.SetDeadline(time.Now().Add(time.Hour)))
+				end(p)
+				p.ignore("FIN or RESET")
+				p.conn.mu.Lock()
+				defer p.conn.mu.Unlock()
+				for _, d := range []*deadline{&p.conn.readDL, &p.conn.writeDL} {
+					require.False(t, d.timer.Stop(), "nothing keeps its memory")
+				}
+			})
+		})
+	}
 }
 
 func TestWriteDeadlineInTheMiddle(t *testing.T) {

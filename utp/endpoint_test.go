@@ -113,8 +113,11 @@ func TestEndpointCloseLetsTheSenderFinish(t *testing.T) {
 func TestEndpointCloseWaitsForSystemCalls(t *testing.T) {
 	// When Close returns the socket is closed.
 	everyRole(t, nil, func(t *testing.T, p *peer) {
+		p.write("under way")
+		p.lose("it is lost", packet{typ: wire.Data})
 		p.w.slowDown(true)
-		p.write("under way").wantNotDone("the system takes its time")
+		p.advance(time.Second)
+		p.wantNothing("the timer is in a system call, which takes its time")
 		closing := p.testEndpoint.close()
 		p.advance(time.Minute)
 		closing.wantNotDone("it has not sent the RESET yet")
@@ -122,7 +125,7 @@ func TestEndpointCloseWaitsForSystemCalls(t *testing.T) {
 		closing.wantNotDone("whatever others do")
 		p.w.open()
 		closing.value("now it has")
-		p.want("what was under way", packet{typ: wire.Data}, packet{typ: wire.Reset, by: byUser})
+		p.want("what was under way", packet{typ: wire.Data, by: byTimer}, packet{typ: wire.Reset, by: byTimer})
 	})
 }
 

@@ -54,7 +54,7 @@ func demo(ctx context.Context, stdout io.Writer) (err error) {
 
 // prepare makes the files, the servers and the client.
 func (t *tour) prepare() (err error) {
-	if t.dir, err = os.MkdirTemp("", "utppunch-http-"); err != nil {
+	if t.dir, err = os.MkdirTemp("", "http-over-utp-"); err != nil {
 		return err
 	}
 	if t.files, err = makeFiles(t.dir); err != nil {
