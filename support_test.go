@@ -171,7 +171,7 @@ func requireEcho(t testing.TB, c net.Conn, text string) {
 	got := make([]byte, len(text))
 	_, err = io.ReadFull(c, got)
 	require.NoError(t, err)
-	require.Equal(t, text, string(got))
+	require.True(t, text == string(got), "%d bytes came back as they were sent", len(text))
 }
 
 // random returns n bytes that follow from seed.

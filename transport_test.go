@@ -459,7 +459,7 @@ func requireDatagramEcho(t testing.TB, pc net.PacketConn, to net.Addr, text stri
 		}
 		require.NoError(t, err)
 		require.Equal(t, to.String(), from.String())
-		require.Equal(t, text, string(b[:n]))
+		require.True(t, text == string(b[:n]), "the datagram came back as it was sent")
 		return
 	}
 	require.FailNow(t, "no answer to the datagram")

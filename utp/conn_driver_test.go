@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,9 +254,22 @@ func TestTooBigIsFragmented(t *testing.T) {
 	})
 }
 
+func TestTooBigEvenInFragments(t *testing.T) {
+	everyPeer(t, nil, func(t *testing.T, p *peer) {
+		sent := pattern(3000)
+		p.w.failWith(func(Route) error { return ErrTooBig })
+		p.write(string(sent)).value("there is room")
+		p.advance(time.Second)
+		calls := p.w.count(bySender) + p.w.count(byUser) + p.w.count(byTimer)
+		require.Less(t, calls, 30, "what cannot be sent is not tried without end")
+		p.w.failWith(nil)
+		require.Equal(t, sent, p.deliver(len(sent)), "but again")
+	})
+}
+
 func TestSendErrors(t *testing.T) {
 	everyPeer(t, nil, func(t *testing.T, p *peer) {
-		p.w.failWith(func(Route) error { return errors.New("network is unreachable") })
+		p.w.failWith(func(Route) error { return syscall.ENETUNREACH })
 		require.NoError(t, p.write("hello").err("the error may pass"))
 		p.wantNothing("nothing leaves")
 		require.EqualValues(t, 1, p.Stats().SendErrors)
@@ -266,7 +280,7 @@ func TestSendErrors(t *testing.T) {
 		p.want("it is as good as lost on the way", packet{typ: wire.Data, payload: "hello", by: byTimer})
 		p.recv(packet{typ: wire.State})
 
-		p.w.failWith(func(Route) error { return errors.New("network is unreachable") })
+		p.w.failWith(func(Route) error { return syscall.ENETUNREACH })
 		p.recv(packet{typ: wire.Data, payload: "x"}, packet{typ: wire.Data, payload: "y"})
 		require.EqualValues(t, 3, p.Stats().SendErrors, "the sender survives it, too")
 		p.w.failWith(nil)

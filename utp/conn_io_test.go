@@ -358,10 +358,13 @@ func TestFailedWriteLeavesTheTurnAlone(t *testing.T) {
 		require.NoError(t, p.conn.SetWriteDeadline(time.Time{}))
 		second := p.write("b")
 		second.wantNotDone("the turn is still the first one's")
+		third := p.readFrom(strings.NewReader("b"))
+		third.wantNotDone("for ReadFrom, too")
 		p.w.slowDown(false)
-		got := string(p.deliver(200_001))
+		got := string(p.deliver(200_002))
 		require.Equal(t, 200_000, strings.Index(got, "b"), "Writes do not mix")
 		second.value("its turn has come")
+		third.value("its turn has come")
 	})
 }
 

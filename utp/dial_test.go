@@ -1,6 +1,7 @@
 package utp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,65 @@ func TestDialFirstAnswerWins(t *testing.T) {
 		te.advance(100 * time.Millisecond)
 		te.recv(alice, answer(1))
 		te.want("then it is: the connection has not been reset", packet{typ: wire.State, id: id(1) + 1, ack: 99})
+	})
+}
+
+func TestDialTwoAnswersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		first := te.want("dialling sends a SYN", packet{typ: wire.Syn})
+		te.advance(time.Second)
+		second := te.want("it is repeated", packet{typ: wire.Syn})
+		// Both answers are there before the dial has a chance to look.
+		te.handIn(alice, packet{typ: wire.State, id: int(second.ConnID), ack: int(second.SeqNr)},
+			packet{typ: wire.State, id: int(first.ConnID), ack: int(first.SeqNr)})
+		c := dial.value("the SYNs were answered")
+		require.Equal(t, second.ConnID+1, c.connIDSend, "the first answer wins")
+		got := map[uint16][]wire.Type{}
+		for _, d := range te.takeAll() {
+			got[d.ConnID] = append(got[d.ConnID], d.Type)
+		}
+		require.Equal(t, map[uint16][]wire.Type{second.ConnID + 1: {wire.State}, first.ConnID + 1: {wire.Reset}}, got,
+			"the other one is reset before the peer takes it for a connection")
+		require.Equal(t, EndpointStats{Conns: 1, Dialed: 1}, te.Stats())
+	})
+}
+
+func TestDialUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		p := te.dialled(bob)
+		dial := te.dial(alice)
+		first := te.want("dialling sends a SYN", packet{typ: wire.Syn})
+
+		// What does not quote a SYN that is on its way to that address is forged.
+		forged := bytes.Clone(first.bytes)
+		forged[17]++ // seq_nr
+		data := te.build(alice, &packet{typ: wire.Data, id: int(first.ConnID), seq: int(first.SeqNr)})
+		for _, quoted := range [][]byte{nil, first.bytes[:19], forged, data} {
+			te.Unreachable(alice.unbound(), quoted)
+		}
+		te.Unreachable(bob.unbound(), first.bytes)
+		te.wantNothing("nothing was learnt")
+
+		te.Unreachable(alice, first.bytes)
+		second := te.want("it may be forged, or of the moment: another attempt is made at once", packet{typ: wire.Syn})
+		require.NotEqual(t, first.ConnID, second.ConnID)
+		te.Unreachable(alice.unbound(), first.bytes)
+		te.wantNothing("the same once more says nothing new")
+		dial.wantNotDone("one message is not enough")
+		te.wantAfter(2*time.Second, "the attempts go on", packet{typ: wire.Syn})
+		te.Unreachable(alice.unbound(), second.bytes)
+		wantDialError(t, dial.err("two of them are"), syscall.ECONNREFUSED, "nobody is there")
+		require.Len(t, te.takeAll(), 3, "the attempts are reset all the same")
+
+		te.Unreachable(alice.unbound(), second.bytes) // of a dial that has ended
+		p.write("alive")
+		p.want("a connection survives whatever is said", packet{typ: wire.Data})
+		te.Unreachable(bob.unbound(), te.build(bob, &packet{typ: wire.Syn, id: int(p.sendID), seq: int(p.base)}))
+		p.wantNothing("even with its SYN")
+		require.Equal(t, 1, te.Stats().Conns)
 	})
 }
 

@@ -69,6 +69,7 @@ type fuzzConn struct {
 	offset  int
 	resets  int
 	mute    int
+	packets uint64
 	work    int // what the script has cost so far
 	scratch []byte
 
@@ -385,8 +386,12 @@ func (f *fuzzConn) flush() {
 		if i > 1<<16 {
 			f.fail("PollTransmit does not end")
 		}
+		if out.Len > maxRun*out.Segment || out.Fragment && out.Len > out.Segment {
+			f.fail("a run that cannot be sent at once: %+v", out)
+		}
 		for b := f.scratch[:out.Len]; len(b) > 0; f.work++ {
 			n := min(out.Segment, len(b))
+			f.packets++
 			f.look(b[:n])
 			b = b[n:]
 		}
@@ -486,6 +491,9 @@ func (f *fuzzConn) end() {
 	f.c.Abort()
 	f.flush()
 	f.c.Close(f.now)
+	if f.c.stats.PacketsSent != f.packets || f.c.stats.BytesSent != uint64(f.offset) {
+		f.fail("%d packets and %d bytes were sent", f.packets, f.offset)
+	}
 	if f.mem.chunks != 0 || f.mem.reserved != 0 {
 		f.fail("memory left: %d chunks, %d reserved", f.mem.chunks, f.mem.reserved)
 	}

@@ -134,6 +134,32 @@ func TestMTUProbeLostInTimeout(t *testing.T) {
 	require.Zero(t, c.mtu.next())
 }
 
+// TestRuns: 44 segments are sent at once and no more, also of what was lost; what
+// must be fragmented goes alone.
+func TestRuns(t *testing.T) {
+	p := newPair(1)
+	p.a.out, p.b.out = link{delay: 20 * ms}, link{delay: 20 * ms}
+	p.a.params.MaxDatagram = 576 // so that more than a run fits into the buffer
+	p.connect(t)
+	c := p.a.conn
+	c.cc.(*cubic).cwnd, c.rtt.srtt, c.peerWindow = 4e6, ms, 1<<20
+	c.pacer.tokens, c.pacer.last = 1e6, 0
+	run := func() Transmit {
+		out, ok := c.PollTransmit(p.now, p.scratch[:])
+		require.True(t, ok)
+		return out
+	}
+	c.Write(make([]byte, 64_000))
+	require.Equal(t, Transmit{Len: maxRun * 576, Segment: 576}, run())
+	require.Equal(t, Transmit{Len: maxRun * 576, Segment: 576}, run())
+	c.out.loseAll()
+	p.now = p.now.Add(time.Second)
+	require.Equal(t, Transmit{Len: maxRun * 576, Segment: 576}, run())
+	require.EqualValues(t, maxRun, c.stats.Retransmits)
+	c.mtu.current = 560
+	require.Equal(t, Transmit{Len: 576, Segment: 576, Fragment: true}, run())
+}
+
 // TestTooBig: the system refuses what is larger than its interface carries; what
 // has a number by then goes out in fragments, and what follows is smaller.
 func TestTooBig(t *testing.T) {

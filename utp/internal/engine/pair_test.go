@@ -217,6 +217,9 @@ func (p *pair) flush(x *peer) {
 		if i > 1<<16 {
 			panic("BUG: PollTransmit does not end")
 		}
+		if t.Len > maxRun*t.Segment || t.Fragment && t.Len > t.Segment {
+			panic("BUG: a run that cannot be sent at once")
+		}
 		if l := x.out; l.iface > 0 && t.Segment > l.iface && !t.Fragment {
 			p.log("%12v %s> too big: %d", time.Duration(p.now), x.name, t.Segment)
 			x.conn.HandleTooBig(x.clock(p), t.Segment)

@@ -123,6 +123,18 @@ func TestWindowBudget(t *testing.T) {
 	require.Equal(t, 120_000, mem.reserved)
 }
 
+// TestWindowBeginsInAnyCase: what every connection promises is accounted for even
+// when there is no more to give.
+func TestWindowBeginsInAnyCase(t *testing.T) {
+	p := newPair(1)
+	p.a.mem.budget, p.b.mem.budget = 1, 1
+	p.connect(t)
+	require.Equal(t, 64<<10, p.a.mem.reserved)
+	require.Equal(t, 64<<10, p.b.mem.reserved)
+	p.a.conn.Abort()
+	require.Zero(t, p.a.mem.reserved)
+}
+
 // TestWindowMeasuresTheRoundTrip: at a pure receiver it is the time that a window
 // of data takes; the shortest of late.
 func TestWindowMeasuresTheRoundTrip(t *testing.T) {
