@@ -57,21 +57,26 @@ func TestHalfOpenLimitOfASource(t *testing.T) {
 					te.handIn(from(tc.first, 1+i), packet{typ: wire.Syn, id: 10})
 				}
 				require.Len(t, te.takeAll(), maxHalfOpenSource, "so many may wait")
-				te.recv(from(tc.other, 1), packet{typ: wire.Syn, id: 10})
-				te.want("others are free to come", packet{typ: wire.State})
-				for port := range 100 {
-					te.recv(from(tc.same, 60000+port), packet{typ: wire.Syn, id: 10})
+				const others = 100
+				for i := range others {
+					te.handIn(from(tc.other, 1+i), packet{typ: wire.Syn, id: 10})
+				}
+				require.Len(t, te.takeAll(), others, "others are free to come")
+				for i := range 100 {
+					te.recv(from(tc.same, 60000+i), packet{typ: wire.Syn, id: 10})
 					te.want("a further one is answered", packet{typ: wire.State})
 					te.wantNothing("one makes room and is not told")
 				}
-				require.Equal(t, 1+maxHalfOpenSource, te.Stats().HalfOpen, "one of the same source")
-				te.recv(from(tc.other, 1), packet{typ: wire.Syn, id: 10})
-				te.want("not one of another", packet{typ: wire.State})
-				require.Equal(t, 1+maxHalfOpenSource, te.Stats().HalfOpen)
+				require.Equal(t, others+maxHalfOpenSource, te.Stats().HalfOpen, "one of the same source")
+				for i := range others {
+					te.handIn(from(tc.other, 1+i), packet{typ: wire.Syn, id: 10})
+				}
+				require.Len(t, te.takeAll(), others, "repeated SYNs are answered")
+				require.Equal(t, others+maxHalfOpenSource, te.Stats().HalfOpen, "the others are all still there")
 				te.recv(from(tc.same, 60099), packet{typ: wire.Syn, id: 10, seq: 1})
 				te.want("who takes the place of another needs no room", packet{typ: wire.State, ack: 1})
-				require.Equal(t, 1+maxHalfOpenSource, te.Stats().HalfOpen)
-				require.Equal(t, 1+maxHalfOpenSource, te.Stats().Conns)
+				require.Equal(t, others+maxHalfOpenSource, te.Stats().HalfOpen)
+				require.Equal(t, others+maxHalfOpenSource, te.Stats().Conns)
 				require.Zero(t, te.Stats().SynDropped)
 			})
 		})

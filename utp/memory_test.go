@@ -88,7 +88,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 		max  int
 	}{
 		{"accepted", func(te *testEndpoint, i int) *peer { return te.accepted(routeTo(i), ownKind) }, 2400},
-		{"dialled", func(te *testEndpoint, i int) *peer { return te.dialled(routeTo(i), ownKind) }, 2800},
+		{"dialled", func(te *testEndpoint, i int) *peer { return te.dialled(routeTo(i), ownKind) }, 3100},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -73,7 +73,9 @@ func (c *Conn) close(r Reason) {
 	c.buf.release(c.params.Memory, c.buf.end)
 	nxt := c.out.nxt
 	c.out = inflight{una: nxt, nxt: nxt}
-	c.params.Memory.Release(c.window.limit)
+	if c.cc != nil {
+		c.params.Memory.Release(c.window.limit) // reserved when it was established
+	}
 	c.events |= EventClosed | EventReadable | EventWritable
 }
 

@@ -33,7 +33,6 @@ func (c *Conn) init(p *Params, id Identity) {
 	c.ipv6 = id.IPv6
 	c.iss = id.SeqNr
 	c.window.init(p.RecvBuffer)
-	p.Memory.Reserve(c.window.limit, true)
 }
 
 // Connect makes c the initiator of a connection.
@@ -128,6 +127,8 @@ func (c *Conn) establish(now Time) {
 		ethernet = MaxDatagramIPv6
 	}
 	c.mtu.init(c.params.MaxDatagram, ethernet, c.ownKind)
+	// Not before: forged SYNs must not use up the budget.
+	c.params.Memory.Reserve(c.window.limit, true)
 	c.cc = newController(c.params.CongestionControl, c.segment())
 	c.rack.covered = c.out.una - 1
 	c.recoveryEnd, c.roundEnd = c.out.una, c.out.una

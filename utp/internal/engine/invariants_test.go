@@ -109,7 +109,7 @@ func (v *invariants) checkMemory() error {
 		return fmt.Errorf("%d bytes of memory for %d + %d + %d", v.mem.bytes, in, out, ahead)
 	}
 	reserved := c.window.limit
-	if c.state == closed {
+	if c.state != connected {
 		reserved = 0
 	}
 	if v.mem.reserved != reserved {
