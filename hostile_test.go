@@ -339,7 +339,11 @@ func TestFlood(t *testing.T) {
 			}
 		}
 	})
-	data := random(1, 4<<20)
+	waitFor(t, "the flood has begun", func() bool {
+		s := server.Stats()
+		return s.ForeignDropped > 1000 && s.Unroutable > 1000
+	})
+	data := random(1, 8<<20)
 	go func() {
 		_, err := c.Write(data)
 		assert.NoError(t, err)
@@ -350,6 +354,4 @@ func TestFlood(t *testing.T) {
 	flood.Wait()
 	require.NoError(t, err)
 	require.True(t, string(got) == string(data), "the data arrived as it was sent")
-	require.Greater(t, server.Stats().ForeignDropped, uint64(100))
-	require.Greater(t, server.Stats().Unroutable, uint64(100))
 }

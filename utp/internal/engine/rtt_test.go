@@ -77,6 +77,23 @@ func TestRTOBackoffWithoutSample(t *testing.T) {
 	}
 }
 
+// TestSlowPathIsNotStalled: after round trips of a minute, as an outage makes
+// them, the rate is next to nothing; what is lost goes out nevertheless.
+func TestSlowPathIsNotStalled(t *testing.T) {
+	p := newPair(1)
+	p.a.out, p.b.out = link{delay: 20 * ms}, link{delay: 20 * ms}
+	p.connect(t)
+	c := p.a.conn
+	c.rtt.srtt, c.rtt.rttVar = time.Minute, time.Minute
+	c.cc.timedOut(1000)
+	c.pacer.advance(p.now, c.cc.pacingRate(c.rtt.srtt), c.segment())
+	c.pacer.tokens = 0
+	begin := p.now
+	c.Write(make([]byte, 5*1180))
+	require.NoError(t, p.run(time.Minute, c.Flushed))
+	require.Less(t, p.now.Sub(begin), time.Second)
+}
+
 func TestMinRTT(t *testing.T) {
 	var r rttEstimator
 	for _, tt := range []struct{ sample, min time.Duration }{

@@ -209,7 +209,7 @@ func (c *Conn) sendData(now Time, b []byte) (Transmit, bool) {
 }
 
 // sendBudget is how many bytes congestion window and pacer let go now. One
-// packet may always be in flight.
+// packet may always be in flight, even at a rate of a packet in a long time.
 func (c *Conn) sendBudget(now Time) (int, bool) {
 	seg := c.segment()
 	room := c.cc.window() - c.out.flightSize()
@@ -225,7 +225,7 @@ func (c *Conn) sendBudget(now Time) (int, bool) {
 		return min(room, initialBurst*seg), true
 	}
 	c.pacer.advance(now, rate, seg)
-	if wait := c.pacer.wait(rate, seg); wait > 0 {
+	if wait := c.pacer.wait(rate, seg); wait > 0 && c.out.sent.count > 0 {
 		c.limited = true
 		c.timers.set(timerPace, now.Add(wait))
 		return 0, false
