@@ -228,7 +228,7 @@ func (t *Transport) shutdownOrLeave(ctx context.Context) error {
 		return nil
 	}
 	err := t.Shutdown(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, utp.ErrUndelivered) {
 		go func() { _ = t.Shutdown(context.Background()) }()
 	}
 	return err

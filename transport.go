@@ -293,12 +293,21 @@ func (t *Transport) Stats() Stats {
 // until every connection has ended and all that was written is delivered, and
 // closes the port. Connections that the program has not closed are waited for.
 // When ctx ends first its error is returned and the Transport goes on; Close ends
-// it.
+// it. An error that matches [utp.ErrUndelivered] says that the Transport has ended,
+// but not all that was written has arrived; what was lost before Shutdown was
+// called is in [Stats] only.
 func (t *Transport) Shutdown(ctx context.Context) error {
-	if err := t.endpoint.Shutdown(ctx); err != nil {
+	err := t.endpoint.Shutdown(ctx)
+	if err != nil && err != utp.ErrUndelivered {
 		return opError("shutdown", t.Addr(), err)
 	}
-	return t.Close()
+	if closeErr := t.Close(); closeErr != nil {
+		return closeErr
+	}
+	if err != nil {
+		return opError("shutdown", t.Addr(), err)
+	}
+	return nil
 }
 
 // Close ends the Transport now: every connection is reset, blocked calls return

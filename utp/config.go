@@ -63,7 +63,8 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// Linger is how long Close goes on delivering, in the background, without any
-	// progress, and then how long it waits for the peer's end of stream. The
+	// progress, and then how long it waits for the peer's end of stream. Four
+	// retransmissions are always made, however long they take, up to Timeout. The
 	// default is 5 s. Negative: Close resets the connection, as SetLinger(0).
 	Linger time.Duration
 

@@ -200,7 +200,8 @@ func (c *Conn) CloseRead() error {
 // zero, the default, Close returns at once and delivery goes on in the
 // background. Zero has Close throw it away and send a RESET. Above zero Close
 // waits until all is acknowledged, for so many seconds at the most, and reports
-// an error if it is not; delivery then goes on in the background.
+// an error if it is not: os.ErrDeadlineExceeded when they are over, and delivery
+// goes on in the background; ETIMEDOUT when it was given up, as Config.Linger says.
 func (c *Conn) SetLinger(sec int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -54,13 +54,13 @@ func TestCloseWithoutThePeersEnd(t *testing.T) {
 }
 
 func TestCloseGivesUpWithoutProgress(t *testing.T) {
-	everyPeer(t, &Config{Linger: 3 * time.Second}, func(t *testing.T, p *peer) {
+	everyPeer(t, &Config{Linger: 30 * time.Second}, func(t *testing.T, p *peer) {
 		p.write("hello")
 		p.want("it is sent", packet{typ: wire.Data})
 		p.advance(time.Millisecond)
 		require.NoError(t, p.conn.Close())
 		p.want("and the FIN", packet{typ: wire.Fin})
-		p.advance(3*time.Second - 1)
+		p.advance(30*time.Second - 1)
 		p.ignore("retransmissions")
 		require.Equal(t, 1, p.Stats().Conns)
 		p.advance(1)
@@ -216,7 +216,7 @@ func TestSetLinger(t *testing.T) {
 			p.write("hello")
 			p.want("it is sent", packet{typ: wire.Data})
 			done := p.close()
-			p.advance(time.Second)
+			p.advance(8 * time.Second) // four timeouts
 			p.ignore("retransmissions and RESET")
 			err := done.err("it is given up")
 			p.wantError(err, "close", syscall.ETIMEDOUT, "Config.Linger")

@@ -50,6 +50,7 @@ type Endpoint struct {
 	unroutable   atomic.Uint64
 	resetsSent   atomic.Uint64
 	sendErrors   atomic.Uint64
+	undelivered  atomic.Uint64
 	crowded      atomic.Bool // the system had no room: only the sender sends
 
 	ready readyList
@@ -188,6 +189,9 @@ func (e *Endpoint) ended(c *Conn) {
 	now := e.now()
 	c.mu.Lock()
 	tomb, bury := c.engine.Tombstone(now)
+	if c.engine.Undelivered() {
+		e.undelivered.Add(1)
+	}
 	c.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -245,14 +249,18 @@ func (e *Endpoint) Stats() EndpointStats {
 		Unroutable:   e.unroutable.Load(),
 		ResetsSent:   e.resetsSent.Load(),
 		SendErrors:   e.sendErrors.Load(),
+		Undelivered:  e.undelivered.Load(),
 	}
 }
 
 // Shutdown stops listening and dialling, and waits until every connection has
 // ended and what it had to say has left. It ends none: those that the program
 // has not closed go on until it does, or until ctx ends; then its error is
-// returned. Call Close afterwards.
+// returned. ErrUndelivered says that everything has ended, but a connection that
+// was closed did so meanwhile before its peer had acknowledged all that was
+// written. Call Close afterwards.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
+	lost := e.undelivered.Load()
 	e.mu.Lock()
 	l := e.listener
 	e.stopping = true
@@ -278,10 +286,14 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	}
 	ended := len(e.conns) == 0
 	e.mu.Unlock()
-	if drained := e.ready.drain(func() bool { return ctx.Err() == nil }); ended && drained {
-		return nil
+	drained := e.ready.drain(func() bool { return ctx.Err() == nil })
+	switch {
+	case !ended || !drained:
+		return ctx.Err()
+	case e.undelivered.Load() > lost:
+		return ErrUndelivered
 	}
-	return ctx.Err()
+	return nil
 }
 
 // Close ends everything now: every connection is reset and fails with

@@ -198,6 +198,40 @@ func TestShutdownWaitsShortlyForThePeersEnd(t *testing.T) {
 	}
 }
 
+func TestShutdownReportsWhatIsLost(t *testing.T) {
+	lost := map[string]func(p *peer){
+		"the network is dark": func(p *peer) { p.advance(10 * time.Second) },
+		"the peer is gone":    func(p *peer) { p.reset() },
+	}
+	for name, lose := range lost {
+		t.Run(name, func(t *testing.T) {
+			everyPeer(t, nil, func(t *testing.T, p *peer) {
+				p.write("last words").value("there is room for it")
+				require.NoError(t, p.conn.Close())
+				p.ignore("DATA and FIN")
+				shutdown := p.shutdown(t.Context())
+				shutdown.wantNotDone("nothing is acknowledged")
+				lose(p)
+				p.ignore("retransmissions and RESET")
+				require.Equal(t, ErrUndelivered, shutdown.err("a connection has ended before its time"))
+				require.EqualValues(t, 1, p.Stats().Undelivered)
+				require.NoError(t, p.shutdown(t.Context()).err("nothing is lost meanwhile"))
+			})
+		})
+	}
+	t.Run("what is thrown away is not lost", func(t *testing.T) {
+		everyPeer(t, nil, func(t *testing.T, p *peer) {
+			p.write("last words").value("there is room for it")
+			shutdown := p.shutdown(t.Context())
+			require.NoError(t, p.conn.SetLinger(0))
+			require.NoError(t, p.conn.Close())
+			p.ignore("DATA and RESET")
+			require.NoError(t, shutdown.err("that was asked for"))
+			require.Zero(t, p.Stats().Undelivered)
+		})
+	})
+}
+
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	everyRole(t, nil, func(t *testing.T, p *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

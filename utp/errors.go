@@ -11,6 +11,10 @@ import (
 	"utppunch/utp/internal/engine"
 )
 
+// ErrUndelivered is what Shutdown returns when a connection that was closed could
+// not deliver everything: its peer was gone, or did not answer for too long.
+var ErrUndelivered = errors.New("utp: not everything that was written has been delivered")
+
 // network is what net.OpError and Addr.Network say.
 const network = "utp"
 

@@ -40,12 +40,22 @@ type fuzzPair struct {
 // fuzzSide is one side's application.
 type fuzzSide struct {
 	x           *peer
-	onWay       [][]byte // its datagrams that have not arrived
+	onWay       []heldDatagram // what it sent and has not arrived
 	inv         invariants
 	wrote, read int
 	acked       int
 	discards    bool
 }
+
+type heldDatagram struct {
+	data []byte
+	at   Time // when it was sent
+}
+
+// datagramLife is how old a datagram may be when it arrives. From 35.8 minutes on,
+// half the wrap of the 32-bit clock in microseconds, it looks newer than what was
+// sent since, and nothing on the wire says otherwise.
+const datagramLife = 30 * time.Minute
 
 func (f *fuzzPair) fail(format string, args ...any) {
 	f.t.Helper()
@@ -118,7 +128,7 @@ func (f *fuzzPair) hold(x *peer, pkt *wire.Packet) bool {
 		ext = append(ext, e...)
 	}
 	pkt.Put(d, first)
-	f.actors[x].onWay = append(f.actors[x].onWay, append(append(d, ext...), pkt.Payload...))
+	f.actors[x].onWay = append(f.actors[x].onWay, heldDatagram{append(append(d, ext...), pkt.Payload...), f.p.now})
 	return true
 }
 
@@ -132,8 +142,10 @@ func (f *fuzzPair) arrive(x *peer, i int, keep bool) {
 	if !keep {
 		s.onWay = append(s.onWay[:i:i], s.onWay[i+1:]...)
 	}
-	f.p.deliver(x.other, d)
-	f.settle(x.other)
+	if f.p.now.Sub(d.at) <= datagramLife {
+		f.p.deliver(x.other, d.data)
+		f.settle(x.other)
+	}
 }
 
 func (f *fuzzPair) settle(x *peer) {

@@ -18,13 +18,14 @@ import (
 func TestQuirkB02FinBeforeDataIsNeverAcknowledged(t *testing.T) {
 	tc := newScript(t)
 	tc.close()
-	tc.advance(5*time.Second - 1)
+	tc.advance(8*time.Second - 1)
 	for _, d := range tc.loseAll() {
 		require.Equal(t, wire.Fin, d.Type)
 	}
 	tc.advance(1)
 	tc.want("given up after a few tries, and said so: it never expires by itself", packet{typ: wire.Reset, id: 1001})
 	tc.wantReason("never acknowledged", TimedOut)
+	require.False(t, tc.conn.Undelivered(), "nothing was written")
 }
 
 // Its half-open acceptors never expire: an attempt that is abandoned is reset.

@@ -336,13 +336,59 @@ func TestEndLingerCountsFromProgress(t *testing.T) {
 			tc.recv(packet{typ: wire.State, ack: ack})
 			tc.wantReason("4 s ago another was acknowledged", NotClosed)
 		}
-		tc.advance(5*time.Second - 1)
+		patience := 5 * time.Second
+		if !tc.ownKind {
+			patience = 8 * time.Second // 0.5 + 1 + 2 + 4 s, and 0.5 s for the last one's acknowledgement
+		}
+		tc.advance(patience - 1)
 		tc.takeAll()
 		tc.wantReason("the FIN is still missing", NotClosed)
 		tc.advance(1)
 		tc.want("given up", packet{typ: wire.Reset, seq: 5})
 		tc.wantReason("given up", TimedOut)
 	})
+}
+
+// After Linger what was written is still repeated, a few times, up to Timeout.
+func TestEndLingerAllowsForSlowTimeouts(t *testing.T) {
+	for _, x := range []struct {
+		rtt, timeout time.Duration
+		repeated     []float64 // seconds after Close
+		givenUp      float64
+	}{
+		{100 * time.Millisecond, time.Minute, []float64{0.5, 1.5, 3.5, 7.5}, 8},
+		{900 * time.Millisecond, time.Minute, []float64{2.7, 8.1, 18.9, 33.9}, 36.6}, // the timeout is at most 15 s
+		{900 * time.Millisecond, 20 * time.Second, []float64{2.7, 8.1, 18.9}, 20},
+		{900 * time.Millisecond, 4 * time.Second, []float64{2.7}, 4},
+	} {
+		tc := newScript(t, unconnected, with(func(p *Params) { p.Timeout, p.KeepAlive = x.timeout, 0 }))
+		tc.want("dialling sends a SYN", packet{typ: wire.Syn})
+		tc.advance(x.rtt)
+		tc.recv(packet{typ: wire.State})
+		tc.want("which is confirmed", packet{typ: wire.State})
+		tc.conn.timers.stop(timerHandshake) // its repetition has tests of its own
+		tc.conn.SetNoDelay(true)
+		tc.write("x")
+		tc.close()
+		tc.lose("all is lost", packet{}, packet{typ: wire.Fin})
+		closed := tc.now
+		advanceTo := func(s float64) {
+			at := closed.Add(time.Duration(s * float64(time.Second)))
+			tc.advance(at.Sub(tc.now) - 1)
+			tc.wantNothing("not earlier")
+			tc.advance(1)
+		}
+		for _, at := range x.repeated {
+			advanceTo(at)
+			tc.lose("repeated", packet{payload: "x"})
+			tc.loseAll()
+		}
+		tc.wantReason("lingering", NotClosed)
+		advanceTo(x.givenUp)
+		tc.want("given up", packet{typ: wire.Reset})
+		tc.wantReason("given up", TimedOut)
+		require.True(t, tc.conn.Undelivered(), "which is told")
+	}
 }
 
 // However long the last progress was ago when Close was called.
