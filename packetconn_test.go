@@ -29,15 +29,21 @@ func stunRequest() []byte {
 	return append(b, "test"...)
 }
 
-// stunResponse is a Binding response with the address of who asked.
-func stunResponse() []byte {
-	b := binary.BigEndian.AppendUint16(nil, 0x0101) // Binding success response
-	b = binary.BigEndian.AppendUint16(b, 12)
+// stunResponse is a Binding response with the address of who asked, and attributes after it.
+func stunResponse(more ...byte) []byte {
+	return stunSuccess(0x0020, more) // XOR-MAPPED-ADDRESS
+}
+
+// stunSuccess is a Binding success response that begins with an address, in an attribute of that type.
+func stunSuccess(typ uint16, more []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, 0x0101)
+	b = binary.BigEndian.AppendUint16(b, uint16(12+len(more)))
 	b = binary.BigEndian.AppendUint32(b, stunCookie)
 	b = append(b, "transaction1"...)
-	b = binary.BigEndian.AppendUint16(b, 0x0020) // XOR-MAPPED-ADDRESS
+	b = binary.BigEndian.AppendUint16(b, typ)
 	b = binary.BigEndian.AppendUint16(b, 8)
-	return append(b, 0, 1, 0x12, 0x34, 1, 2, 3, 4)
+	b = append(b, 0, 1, 0x12, 0x34, 1, 2, 3, 4)
+	return append(b, more...)
 }
 
 // dnsQuery asks for example.com A.
@@ -71,21 +77,24 @@ func TestPacketConnPasses(t *testing.T) {
 	defer outsider.Close()
 
 	for name, text := range map[string][]byte{
-		"nothing":                    {},
-		"a byte":                     {1},
-		"text":                       []byte("hello"),
-		"STUN request":               stunRequest(),
-		"STUN response":              stunResponse(),
-		"DNS":                        dnsQuery(),
-		"as large as it gets":        random(1, 65507),
-		"uTP, cut short":             utpHeader(0x01, 0, 1, 1, 1)[:19],
-		"uTP version 0":              utpHeader(0x00, 0, 1, 1, 1),
-		"uTP version 2":              utpHeader(0x02, 0, 1, 1, 1),
-		"uTP type 5":                 utpHeader(0x51, 0, 1, 1, 1),
-		"uTP, extension missing":     utpHeader(0x21, 1, 1, 1, 1),
-		"uTP, extension too long":    append(utpHeader(0x21, 1, 1, 1, 1), 0, 4, 1, 2, 3),
-		"uTP, second one missing":    append(utpHeader(0x21, 1, 1, 1, 1), 2, 4, 1, 2, 3, 4),
-		"uTP, chain that never ends": append(utpHeader(0x21, 1, 1, 1, 1), make66Extensions()...),
+		"nothing":       {},
+		"a byte":        {1},
+		"text":          []byte("hello"),
+		"STUN request":  stunRequest(),
+		"STUN response": stunResponse(),
+		// These two are valid uTP, too.
+		"STUN response, MAPPED-ADDRESS": stunSuccess(0x0001, nil),
+		"STUN response, long":           stunResponse(append([]byte{0x80, 0x22, 0, 60}, make([]byte, 60)...)...),
+		"DNS":                           dnsQuery(),
+		"as large as it gets":           random(1, 65507),
+		"uTP, cut short":                utpHeader(0x01, 0, 1, 1, 1)[:19],
+		"uTP version 0":                 utpHeader(0x00, 0, 1, 1, 1),
+		"uTP version 2":                 utpHeader(0x02, 0, 1, 1, 1),
+		"uTP type 5":                    utpHeader(0x51, 0, 1, 1, 1),
+		"uTP, extension missing":        utpHeader(0x21, 1, 1, 1, 1),
+		"uTP, extension too long":       append(utpHeader(0x21, 1, 1, 1, 1), 0, 4, 1, 2, 3),
+		"uTP, second one missing":       append(utpHeader(0x21, 1, 1, 1, 1), 2, 4, 1, 2, 3, 4),
+		"uTP, chain that never ends":    append(utpHeader(0x21, 1, 1, 1, 1), make66Extensions()...),
 	} {
 		_, err := outsider.WriteTo(text, pc.LocalAddr())
 		require.NoError(t, err, name)

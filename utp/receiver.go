@@ -30,8 +30,9 @@ func (e *Endpoint) NewReceiver() *Receiver { return &Receiver{endpoint: e} }
 // Begin starts a batch; what follows arrived now.
 func (r *Receiver) Begin() { r.now = r.endpoint.now() }
 
-// Packet takes one datagram. It reports false if it is not uTP: nothing was done
-// with it then. The datagram is not kept.
+// Packet takes one datagram. It reports false if it is not uTP, or a STUN message
+// that looks like a packet of no connection: nothing was done with it then. The
+// datagram is not kept.
 func (r *Receiver) Packet(route Route, b []byte) bool {
 	p := &r.packet
 	if !p.Parse(b) {
@@ -51,6 +52,9 @@ func (r *Receiver) Packet(route Route, b []byte) bool {
 	k := key{route, p.ConnID}
 	if r.conn == nil || k != r.key {
 		r.release()
+		if isSTUN(b) && !r.endpoint.routes(k) {
+			return false
+		}
 		if !r.acquire(k, p) {
 			return true
 		}
@@ -63,6 +67,13 @@ func (r *Receiver) Packet(route Route, b []byte) bool {
 
 // End finishes a batch.
 func (r *Receiver) End() { r.release() }
+
+// routes reports whether a packet would be for a connection, or what remains of one.
+func (e *Endpoint) routes(k key) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.table.find(k) != (entry{})
+}
 
 // acquire finds and locks the connection of a packet. Without one it does what
 // is right and reports false.

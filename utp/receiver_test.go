@@ -1,6 +1,7 @@
 package utp
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,41 @@ func TestDatagramsThatAreNotUTP(t *testing.T) {
 		}
 		te.wantNothing("nothing was done with it")
 		require.Zero(t, te.Stats())
+	})
+}
+
+// A Binding response with MAPPED-ADDRESS also is DATA with a selective acknowledgement.
+func TestSTUNThatLooksLikeUTP(t *testing.T) {
+	stun := func(id uint16) []byte {
+		b := make([]byte, 20+id)
+		b[0], b[1] = 0x01, 0x01
+		binary.BigEndian.PutUint16(b[2:], id)
+		binary.BigEndian.PutUint32(b[4:], 0x2112A442)
+		b[21] = 4 // nothing follows; four bytes
+		return b
+	}
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		b := stun(12)
+		require.True(t, new(wire.Packet).Parse(b))
+		assert.False(t, te.receiver.Packet(alice, b), "it is for no connection")
+		for name, change := range map[string]func([]byte) []byte{
+			"length": func(b []byte) []byte { return b[:28] },
+			"cookie": func(b []byte) []byte { b[7]++; return b },
+			"FIN":    func(b []byte) []byte { b[0] = 0x11; return b[:20+12-1] },
+		} {
+			assert.True(t, te.receiver.Packet(alice, change(stun(12))), name)
+			te.want("an unknown packet is answered", packet{typ: wire.Reset})
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		te.recv(alice, packet{typ: wire.Syn, id: 11})
+		te.want("a SYN is answered", packet{typ: wire.State})
+		require.True(t, te.receiver.Packet(alice, stun(12)), "there is a connection with that id")
+		te.receiver.End()
+		te.ignore("what the engine says to it")
 	})
 }
 
