@@ -103,6 +103,11 @@ func (c *Conn) heard(now Time, p *wire.Packet) {
 	c.asked = 0
 	if p.Timestamp != 0 {
 		c.echoDiff = p.Timestamp.DiffSince(int64(now))
+		// The two one-way delays add up to a round trip: the clocks' offset is in
+		// both. Others do not all measure the difference that they send.
+		if sum := int32(p.TimestampDiff + c.echoDiff); c.ownKind && wire.IsSample(p.TimestampDiff) && sum > 0 {
+			c.window.pathSample(time.Duration(sum) * time.Microsecond)
+		}
 	}
 }
 

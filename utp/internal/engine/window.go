@@ -11,6 +11,12 @@ const (
 	overshootLimit = 64 << 10
 	// overshootInterval is the least time between two such packets.
 	overshootInterval = time.Second
+	// Up to so much, and further as far as full use of localRate bytes a second
+	// calls for at the shortest round trip, the window grows. A longer queue would
+	// only be one in the hosts, which share their socket buffer among all
+	// connections and overflow, or at best outgrow the CPU's cache.
+	localWindow = 512 << 10
+	localRate   = 10e9 / 8
 	// windowSampleAge is when the shortest time that a window of data took is
 	// forgotten.
 	windowSampleAge = 10 * time.Second
@@ -36,10 +42,11 @@ type recvWindow struct {
 
 	// Auto-tuning: limit follows twice the bytes that were read in a round trip.
 	rtt        time.Duration
-	rttAt      Time   // when rtt was sampled
-	turnAt     Time   // when the current measurement began
-	turnEdge   uint64 // received value at which a full window has passed
-	copied     int    // bytes read since epoch
+	rttAt      Time          // when rtt was sampled
+	path       time.Duration // shortest round trip seen, zero: not known
+	turnAt     Time          // when the current measurement began
+	turnEdge   uint64        // received value at which a full window has passed
+	copied     int           // bytes read since epoch
 	epoch      Time
 	overshotAt Time
 	tries      uint8 // repeats of the last window update or news of a gap
@@ -99,8 +106,24 @@ func (w *recvWindow) accepted(now Time, n int) {
 	w.turnAt, w.turnEdge = now, w.received+uint64(w.limit)
 }
 
+// pathSample takes a round trip without the time that hosts took to answer.
+func (w *recvWindow) pathSample(rtt time.Duration) {
+	if w.path == 0 || rtt < w.path {
+		w.path = rtt
+	}
+}
+
+// useful bounds the window by what the path can hold.
+func (w *recvWindow) useful() int {
+	if w.path == 0 {
+		return w.max
+	}
+	return min(w.max, localWindow+int(localRate*w.path.Seconds()))
+}
+
 // consumed counts n bytes read by the application and grows the window to twice
-// what it read in a round trip, as far as mem grants it.
+// what it read in a round trip, as far as mem grants it. It shrinks, without the
+// right edge moving back, when the path turns out to be shorter than it seemed.
 func (w *recvWindow) consumed(now Time, n int, mem Memory) {
 	w.copied += n
 	if w.epoch == 0 {
@@ -109,8 +132,12 @@ func (w *recvWindow) consumed(now Time, n int, mem Memory) {
 	if w.rtt == 0 || now.Sub(w.epoch) < w.rtt {
 		return
 	}
-	if want := min(2*w.copied, w.max); want > w.limit && mem.Reserve(want-w.limit, false) {
+	bound := w.useful()
+	if want := min(2*w.copied, bound); want > w.limit && mem.Reserve(want-w.limit, false) {
 		w.limit = want
+	} else if bound < w.limit {
+		mem.Release(w.limit - bound)
+		w.limit = bound
 	}
 	w.copied, w.epoch = 0, now
 }

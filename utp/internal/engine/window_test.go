@@ -26,10 +26,10 @@ func TestWindowEdgeNeverMovesBack(t *testing.T) {
 		mem := &testMemory{}
 		var w recvWindow
 		w.init(pick(r, 1000, 4096, 65536, 1<<20))
-		now, held, edge := Time(time.Second), 0, w.edge
+		now, held, edge, most := Time(time.Second), 0, w.edge, w.limit
 		for range 500 {
 			now = now.Add(time.Duration(r.Int64N(int64(50 * ms))))
-			switch n := r.IntN(3000); r.IntN(3) {
+			switch n := r.IntN(3000); r.IntN(4) {
 			case 0:
 				if w.admit(now, n) {
 					w.accepted(now, n)
@@ -41,15 +41,18 @@ func TestWindowEdgeNeverMovesBack(t *testing.T) {
 				w.consumed(now, n, mem)
 			case 2:
 				got := w.advertise(held)
-				if got != w.promised() || got < 0 || got > w.limit || w.received+uint64(got) > max(edge, w.received+uint64(max(0, w.limit-held))) {
+				if got != w.promised() || got < 0 || got > max(w.limit, int(edge-w.received)) || w.received+uint64(got) > max(edge, w.received+uint64(max(0, w.limit-held))) {
 					t.Fatalf("advertised %d: %+v, %d held", got, w, held)
 				}
+			case 3:
+				w.pathSample(time.Duration(n) * ms / 100)
 			}
 			if w.edge < edge {
 				t.Fatalf("the right edge moved from %d to %d", edge, w.edge)
 			}
 			edge = w.edge
-			if held > w.limit+overshootLimit {
+			most = max(most, w.limit)
+			if held > most+overshootLimit {
 				t.Fatalf("%d bytes held, limit %d", held, w.limit)
 			}
 		}
@@ -102,6 +105,48 @@ func TestWindowFollowsTheReader(t *testing.T) {
 	w.consumed(now, 1<<20, mem)
 	w.consumed(now.Add(100*ms), 1, mem)
 	require.Equal(t, 1<<20, w.limit, "RecvBuffer is the limit")
+}
+
+// TestWindowOfAShortPath: what a short path cannot hold would wait in the hosts.
+func TestWindowOfAShortPath(t *testing.T) {
+	mem := &testMemory{reserved: 64 << 10}
+	var w recvWindow
+	w.init(16 << 20)
+	w.rtt = ms
+	now := Time(time.Second)
+	read := func(n int) {
+		w.consumed(now, n, mem)
+		now = now.Add(ms)
+		w.consumed(now, 0, mem)
+		require.Equal(t, w.limit, mem.reserved)
+	}
+	read(8 << 20)
+	require.Equal(t, 16<<20, w.limit, "nothing is known of the path")
+	w.pathSample(10 * ms)
+	read(1)
+	require.Equal(t, 512<<10+12_500_000, w.limit, "10 Gbit/s for 10 ms")
+	edge := w.received + uint64(w.advertise(0))
+	w.pathSample(20 * ms)
+	w.pathSample(20 * time.Microsecond)
+	read(1)
+	require.Equal(t, 512<<10+25_000, w.limit, "it is shorter than it seemed")
+	require.Equal(t, edge, w.received+uint64(w.advertise(0)), "what was promised is promised")
+	read(8 << 20)
+	require.Equal(t, 512<<10+25_000, w.limit, "however much is read")
+}
+
+// TestWindowMeasuresThePath: the receiver of a stream knows the round trip although
+// nothing that it says is answered, whatever the clocks are.
+func TestWindowMeasuresThePath(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -1000 * time.Second, 36 * time.Minute} {
+		p := newPair(1)
+		p.a.skew = skew
+		p.a.out, p.b.out = link{delay: 7 * ms}, link{delay: 4 * ms}
+		p.connect(t)
+		p.transfer(t, p.a, 100_000)
+		require.InDelta(t, 11*ms, p.b.conn.window.path, float64(2*time.Microsecond), "skew %v", skew)
+		require.InDelta(t, 11*ms, p.a.conn.window.path, float64(2*time.Microsecond), "skew %v", skew)
+	}
 }
 
 // TestWindowBudget: growth stops when the endpoint has no more to give, and goes
