@@ -24,11 +24,13 @@ type Conn struct {
 	endpoint   *Endpoint
 	inbound    bool
 	dial       *dialing // outbound: where to report
+	connIDRecv uint16
 	connIDSend uint16
 	synSeqNr   wire.SeqNr // of the SYN that opened it
+	unbound    bool       // dialled, when our own address was not known: see place
 
 	// guarded by Endpoint.mu
-	keys [2]key // in the table; the second is zero while there is one
+	next *Conn // in the table
 
 	// guarded by readyList.mu
 	ready     bool
@@ -41,7 +43,7 @@ type Conn struct {
 	// guarded by mu
 	engine      engine.Conn
 	clock       engine.Time // of the last call of the engine; it never decreases
-	route       Route
+	route       Route       // changes under Endpoint.mu as well: one of them is enough to read it
 	readable    sync.Cond
 	writable    sync.Cond
 	readDL      deadline
@@ -75,6 +77,16 @@ func newConn(e *Endpoint, route Route) *Conn {
 	c.readable.L, c.writable.L = &c.mu, &c.mu
 	return c
 }
+
+// started notes what the table needs to know of an engine that was started.
+func (c *Conn) started() {
+	c.connIDRecv, c.connIDSend = c.engine.ConnIDs()
+	c.synSeqNr = c.engine.SynSeqNr()
+}
+
+// key and place are where the connection is in the table.
+func (c *Conn) key() key     { return c.route.key(c.connIDRecv) }
+func (c *Conn) place() place { return place{c.route.Local, c.unbound} }
 
 // LocalAddr returns the address that the peer sends to, as an *[Addr]: a
 // concrete one where the system tells, even if the socket is bound to the

@@ -59,7 +59,6 @@ type Endpoint struct {
 	mu sync.RWMutex
 	// guarded by mu
 	table    table
-	conns    map[*Conn]struct{}
 	halfOpen halfOpen
 	listener *Listener
 	closed   bool
@@ -88,8 +87,6 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 		writer: w,
 		bound:  bound,
 		epoch:  time.Now(),
-		table:  table{entries: make(map[key]entry)},
-		conns:  make(map[*Conn]struct{}),
 		random: newRandomSource(),
 	}
 	e.params4 = config.params(&e.memory, false)
@@ -99,6 +96,7 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 		return &b
 	}
 	e.empty.L = &e.mu
+	e.table.init()
 	e.halfOpen.init()
 	e.ready.init()
 	return e, nil
@@ -160,26 +158,17 @@ func (e *Endpoint) answer(r Route, b []byte, segment int) bool {
 	return e.ready.pushControl(a)
 }
 
-// add registers a connection under its first key, whose place is free.
-func (e *Endpoint) addLocked(c *Conn, k key) {
-	c.keys[0] = k
-	e.table.put(k, c)
-	e.conns[c] = struct{}{}
-}
-
-// bind gives a dialled connection the key with the local address that its
-// packets turned out to be sent to. It reports false if they may not come here.
-func (e *Endpoint) bind(c *Conn, k key) bool {
+// bind gives a dialled connection the local address that its packets turned out
+// to be sent to. It reports false if they may not come here.
+func (e *Endpoint) bind(c *Conn, route Route) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.keys[1] != (key{}) || c.keys[0].route.Local.IsValid() {
+	if c.route.Local.IsValid() || !e.table.has(c) || !e.table.free(route, c.connIDRecv, e.now()) {
 		return false
 	}
-	if e.table.lookup(c.keys[0]).conn != c || !e.table.free(k, e.now()) {
-		return false
-	}
-	c.keys[1] = k
-	e.table.put(k, c)
+	c.mu.Lock()
+	e.table.bind(c, route.Local)
+	c.mu.Unlock()
 	return true
 }
 
@@ -195,21 +184,14 @@ func (e *Endpoint) ended(c *Conn) {
 	c.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, k := range c.keys {
-		switch {
-		case k == (key{}):
-		case bury && !e.closed:
-			e.table.bury(k, c, &tomb)
-		default:
-			e.table.remove(k, c)
-		}
-	}
-	if bury {
+	if bury && !e.closed {
+		e.table.bury(c, tomb)
 		e.sweepLocked(now)
+	} else {
+		e.table.remove(c)
 	}
-	delete(e.conns, c)
 	e.halfOpen.remove(c)
-	if len(e.conns) == 0 {
+	if e.table.count == 0 {
 		e.empty.Broadcast()
 	}
 }
@@ -239,7 +221,7 @@ func (e *Endpoint) Stats() EndpointStats {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return EndpointStats{
-		Conns:        len(e.conns),
+		Conns:        e.table.count,
 		HalfOpen:     e.halfOpen.len(),
 		Tombstones:   e.table.tombstones(),
 		Accepted:     e.accepted.Load(),
@@ -281,10 +263,10 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	})
 	defer stop()
 	e.mu.Lock()
-	for len(e.conns) > 0 && ctx.Err() == nil {
+	for e.table.count > 0 && ctx.Err() == nil {
 		e.empty.Wait()
 	}
-	ended := len(e.conns) == 0
+	ended := e.table.count == 0
 	e.mu.Unlock()
 	drained := e.ready.drain(func() bool { return ctx.Err() == nil })
 	switch {
@@ -348,9 +330,11 @@ func (c *Conn) shut() {
 func (e *Endpoint) allConns() []*Conn {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	all := make([]*Conn, 0, len(e.conns))
-	for c := range e.conns {
-		all = append(all, c)
+	all := make([]*Conn, 0, e.table.count)
+	for _, c := range e.table.conns {
+		for ; c != nil; c = c.next {
+			all = append(all, c)
+		}
 	}
 	return all
 }
