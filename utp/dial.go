@@ -81,9 +81,6 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 				c.giveUp()
 			}
 		}
-		for len(d.reports) > 0 {
-			<-d.reports // the winner would keep them in memory
-		}
 	}()
 	var lost *Conn
 	timer := time.NewTimer(synIntervals[0])

@@ -109,7 +109,7 @@ func TestDialFirstAnswerWins(t *testing.T) {
 		}, got, "the answer is confirmed, and the other attempts are reset")
 		require.Equal(t, 1, te.Stats().Conns)
 		require.EqualValues(t, 1, te.Stats().Dialed)
-		require.Empty(t, c.dial.reports, "the winner does not keep the others in memory")
+		require.Nil(t, c.dial, "the winner does not keep the others in memory")
 
 		te.recv(alice, answer(2))
 		te.want("an answer for an attempt that lost is refused", packet{typ: wire.Reset, id: id(2), ack: 200})

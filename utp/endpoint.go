@@ -41,7 +41,8 @@ type Endpoint struct {
 	epoch        time.Time
 	params4      *engine.Params
 	params6      *engine.Params
-	scratch      sync.Pool // *[]byte of MaxChunk
+	outgoing     sync.Pool // of *outgoing
+	conds        sync.Pool // of *sharedCond, for waiters
 	memory       memory
 	accepted     atomic.Uint64
 	dialed       atomic.Uint64
@@ -91,10 +92,8 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 	}
 	e.params4 = config.params(&e.memory, false)
 	e.params6 = config.params(&e.memory, true)
-	e.scratch.New = func() any {
-		b := make([]byte, engine.MaxChunk)
-		return &b
-	}
+	e.outgoing.New = func() any { return &outgoing{buf: make([]byte, engine.MaxChunk)} }
+	e.conds.New = func() any { return new(sharedCond) }
 	e.empty.L = &e.mu
 	e.table.init()
 	e.halfOpen.init()
@@ -103,9 +102,6 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 }
 
 func (e *Endpoint) now() engine.Time { return clockStart + engine.Time(time.Since(e.epoch)) }
-
-func (e *Endpoint) getScratch() *[]byte  { return e.scratch.Get().(*[]byte) }
-func (e *Endpoint) putScratch(b *[]byte) { e.scratch.Put(b) }
 
 func (e *Endpoint) lingerOff() bool { return e.config.Linger < 0 }
 
@@ -322,7 +318,7 @@ func (c *Conn) shut() {
 	c.flushLocked()
 	for c.trying {
 		// Whoever it is sends the RESET: the socket has to stay open meanwhile.
-		c.writable.Wait()
+		c.writable.wait(&c.mu, &c.endpoint.conds)
 	}
 	c.unlock()
 }

@@ -141,7 +141,12 @@ func (e *Endpoint) Unreachable(route Route, quoted []byte) {
 	e.mu.RLock()
 	c := e.table.lookup(route.unbound(), p.ConnID).conn
 	e.mu.RUnlock()
-	if c != nil && c.dial != nil && c.synSeqNr == p.SeqNr {
+	if c == nil || c.synSeqNr != p.SeqNr {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dial != nil {
 		c.dial.undelivered(c)
 	}
 }
