@@ -23,12 +23,13 @@ type Conn struct {
 	// immutable
 	endpoint   *Endpoint
 	inbound    bool
-	dial       *dialing // outbound: where to report
+	unbound    bool // dialled, when our own address was not known: see place
+	connIDRecv uint16
 	connIDSend uint16
 	synSeqNr   wire.SeqNr // of the SYN that opened it
 
 	// guarded by Endpoint.mu
-	keys [2]key // in the table; the second is zero while there is one
+	next *Conn // in the table
 
 	// guarded by readyList.mu
 	ready     bool
@@ -41,11 +42,12 @@ type Conn struct {
 	// guarded by mu
 	engine      engine.Conn
 	clock       engine.Time // of the last call of the engine; it never decreases
-	route       Route
-	readable    sync.Cond
-	writable    sync.Cond
-	readDL      deadline
-	writeDL     deadline
+	route       Route       // changes under Endpoint.mu as well: one of them is enough to read it
+	dial        *dialing    // outbound, until it is established: where to report
+	readable    waiters
+	writable    waiters
+	readDL      *deadline // nil: never set
+	writeDL     *deadline
 	timer       *time.Timer // runs onTimer; armed lazily, at timerAt or earlier
 	timerAt     engine.Time // zero: not armed
 	flushing    bool        // somebody is sending for this connection
@@ -54,15 +56,15 @@ type Conn struct {
 	closed      bool        // Close was called
 	removed     bool        // the endpoint no longer routes packets here
 	resetSeen   bool        // a blocked Write has reported the peer's RESET
-	linger      int         // SetLinger
-	unsent      outgoing    // what the system had no room for
 	established bool        // the endpoint was told
+	linger      int         // SetLinger
+	unsent      *outgoing   // what the system had no room for
 }
 
-// outgoing is a run of datagrams that waits to be sent.
+// outgoing is a run of datagrams that is being sent, or waits for that.
 type outgoing struct {
-	scratch *[]byte // zero: none
-	rest    []byte  // the part of it that was not sent
+	buf  []byte // of MaxChunk
+	rest []byte // the part of it that was not sent
 	engine.Transmit
 }
 
@@ -71,10 +73,18 @@ const maxHold = 64 << 10
 
 // newConn returns a connection of e; its engine is still to be started.
 func newConn(e *Endpoint, route Route) *Conn {
-	c := &Conn{endpoint: e, route: route, linger: -1}
-	c.readable.L, c.writable.L = &c.mu, &c.mu
-	return c
+	return &Conn{endpoint: e, route: route, linger: -1}
 }
+
+// started notes what the table needs to know of an engine that was started.
+func (c *Conn) started() {
+	c.connIDRecv, c.connIDSend = c.engine.ConnIDs()
+	c.synSeqNr = c.engine.SynSeqNr()
+}
+
+// key and place are where the connection is in the table.
+func (c *Conn) key() key     { return c.route.key(c.connIDRecv) }
+func (c *Conn) place() place { return place{c.route.Local, c.unbound} }
 
 // LocalAddr returns the address that the peer sends to, as an *[Addr]: a
 // concrete one where the system tells, even if the socket is bound to the
@@ -119,8 +129,8 @@ func (c *Conn) Close() error {
 	} else {
 		c.engine.Close(c.tick())
 	}
-	c.readable.Broadcast()
-	c.writable.Broadcast()
+	c.readable.wake()
+	c.writable.wake()
 	c.flushLocked()
 	var err error
 	if linger > 0 {
@@ -136,7 +146,7 @@ func (c *Conn) awaitFlushLocked(limit time.Duration) error {
 	timer := time.AfterFunc(limit, func() {
 		c.mu.Lock()
 		late = true
-		c.writable.Broadcast()
+		c.writable.wake()
 		c.mu.Unlock()
 	})
 	defer timer.Stop()
@@ -175,7 +185,7 @@ func (c *Conn) closeWriteLocked() error {
 		return errno("shutdown", syscall.ENOTCONN)
 	}
 	c.engine.CloseWrite()
-	c.writable.Broadcast()
+	c.writable.wake()
 	c.flushLocked()
 	return nil
 }
@@ -189,7 +199,7 @@ func (c *Conn) CloseRead() error {
 		err = net.ErrClosed
 	} else {
 		c.engine.CloseRead(c.tick())
-		c.readable.Broadcast()
+		c.readable.wake()
 		c.flushLocked()
 	}
 	c.unlock()
@@ -251,10 +261,10 @@ func (c *Conn) setDeadlines(t time.Time, read, write bool) error {
 		return c.closedLocked("set")
 	}
 	if read {
-		c.readDL.set(&c.mu, &c.readable, t)
+		c.readDL = c.readDL.set(&c.mu, &c.readable, t)
 	}
 	if write {
-		c.writeDL.set(&c.mu, &c.writable, t)
+		c.writeDL = c.writeDL.set(&c.mu, &c.writable, t)
 	}
 	return nil
 }

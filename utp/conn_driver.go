@@ -1,7 +1,6 @@
 package utp
 
 import (
-	"sync"
 	"time"
 
 	"utppunch/utp/internal/engine"
@@ -29,7 +28,7 @@ func (c *Conn) flushLocked() {
 	if c.flushing || !c.wantsLocked() {
 		return
 	}
-	if c.unsent.scratch != nil || c.endpoint.crowded.Load() {
+	if c.unsent != nil || c.endpoint.crowded.Load() {
 		c.endpoint.ready.push(c)
 		return
 	}
@@ -37,13 +36,13 @@ func (c *Conn) flushLocked() {
 	more := true
 	for run := 0; run < userRuns && more; run++ {
 		more = c.sendRunLocked(c.endpoint.writer.TryWrite)
-		if c.unsent.scratch != nil {
+		if c.unsent != nil {
 			break
 		}
 	}
 	c.flushing, c.trying = false, false
 	if c.closed {
-		c.writable.Broadcast() // shut may wait
+		c.writable.wake() // shut may wait
 	}
 	if more && c.wantsLocked() {
 		c.endpoint.ready.push(c)
@@ -51,7 +50,7 @@ func (c *Conn) flushLocked() {
 }
 
 func (c *Conn) wantsLocked() bool {
-	return c.unsent.scratch != nil || c.engine.WantsTransmit()
+	return c.unsent != nil || c.engine.WantsTransmit()
 }
 
 // flushFromSender is the sender's turn for this connection: one run, for which
@@ -76,15 +75,15 @@ func (c *Conn) flushFromSender() {
 // be more. The lock is released while the system sends.
 func (c *Conn) sendRunLocked(write func(Datagrams) (int, error)) (more bool) {
 	out := c.unsent
-	c.unsent = outgoing{}
-	if out.scratch == nil {
-		scratch := c.endpoint.getScratch()
-		t, ok := c.engine.PollTransmit(c.tick(), *scratch)
+	c.unsent = nil
+	if out == nil {
+		out = c.endpoint.outgoing.Get().(*outgoing)
+		t, ok := c.engine.PollTransmit(c.tick(), out.buf)
 		if !ok {
-			c.endpoint.putScratch(scratch)
+			c.endpoint.outgoing.Put(out)
 			return false
 		}
-		out = outgoing{scratch: scratch, rest: (*scratch)[:t.Len], Transmit: t}
+		out.rest, out.Transmit = out.buf[:t.Len], t
 	}
 	d := Datagrams{Data: out.rest, Segment: out.Segment, Fragment: out.Fragment, Route: c.route}
 	c.mu.Unlock()
@@ -106,11 +105,11 @@ func (c *Conn) sendRunLocked(write func(Datagrams) (int, error)) (more bool) {
 		// As good as lost on the way: retransmission takes care of it, if there
 		// is a way at all.
 		c.endpoint.sendErrors.Add(1)
-		if c.dial != nil && !c.established && isHardSendError(err) {
+		if c.dial != nil && isHardSendError(err) {
 			c.dial.fail(err)
 		}
 	}
-	c.endpoint.putScratch(out.scratch)
+	c.endpoint.outgoing.Put(out)
 	return true
 }
 
@@ -125,10 +124,13 @@ const (
 
 // unlock settles and releases the lock.
 func (c *Conn) unlock() {
-	r := c.settleLocked()
+	r, dial := c.settleLocked(), c.dial
+	if c.established {
+		c.dial = nil
+	}
 	c.mu.Unlock()
 	if r != 0 {
-		c.report(r)
+		c.report(r, dial)
 	}
 }
 
@@ -136,10 +138,10 @@ func (c *Conn) unlock() {
 func (c *Conn) settleLocked() (r report) {
 	if ev := c.engine.PollEvents(); ev != 0 {
 		if ev&engine.EventReadable != 0 {
-			c.readable.Broadcast()
+			c.readable.wake()
 		}
 		if ev&engine.EventWritable != 0 {
-			c.writable.Broadcast()
+			c.writable.wake()
 		}
 		if ev&engine.EventConnected != 0 && !c.established {
 			switch {
@@ -167,7 +169,7 @@ func (c *Conn) settleLocked() (r report) {
 	return r
 }
 
-func (c *Conn) report(r report) {
+func (c *Conn) report(r report, dial *dialing) {
 	e := c.endpoint
 	if r&reportConfirmed != 0 {
 		e.confirmed(c)
@@ -175,8 +177,8 @@ func (c *Conn) report(r report) {
 	if r&reportEnded != 0 {
 		e.ended(c)
 	}
-	if r&(reportEstablished|reportEnded) != 0 && c.dial != nil {
-		c.dial.report(c)
+	if r&(reportEstablished|reportEnded) != 0 && dial != nil {
+		dial.report(c)
 	}
 }
 
@@ -206,11 +208,11 @@ func (c *Conn) armLocked() {
 	}
 }
 
-// waitLocked waits for cond. What the caller has sent is timed from now on, not
+// waitLocked waits to be woken. What the caller has sent is timed from now on, not
 // from when the wait is over.
-func (c *Conn) waitLocked(cond *sync.Cond) {
+func (c *Conn) waitLocked(w *waiters) {
 	c.armLocked()
-	cond.Wait()
+	w.wait(&c.mu, &c.endpoint.conds)
 }
 
 // onTimer is what the timer runs.

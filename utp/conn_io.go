@@ -99,7 +99,7 @@ func (c *Conn) beginWriteLocked() error {
 func (c *Conn) endWriteLocked(err error) {
 	if err == nil {
 		c.writing = false
-		c.writable.Broadcast()
+		c.writable.wake()
 	}
 }
 

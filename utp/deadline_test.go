@@ -173,7 +173,7 @@ func TestClosedConnectionHasNoDeadlineTimers(t *testing.T) {
 				p.ignore("FIN or RESET")
 				p.conn.mu.Lock()
 				defer p.conn.mu.Unlock()
-				for _, d := range []*deadline{&p.conn.readDL, &p.conn.writeDL} {
+				for _, d := range []*deadline{p.conn.readDL, p.conn.writeDL} {
 					require.False(t, d.timer.Stop(), "nothing keeps its memory")
 				}
 			})

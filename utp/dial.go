@@ -81,9 +81,6 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 				c.giveUp()
 			}
 		}
-		for len(d.reports) > 0 {
-			<-d.reports // the winner would keep them in memory
-		}
 	}()
 	var lost *Conn
 	timer := time.NewTimer(synIntervals[0])
@@ -146,6 +143,7 @@ func (d *dialing) await(ctx context.Context, next <-chan time.Time, lost **Conn)
 func (e *Endpoint) attempt(route Route, d *dialing, first bool) (*Conn, error) {
 	c := newConn(e, route)
 	c.dial = d
+	c.unbound = !route.Local.IsValid()
 	e.mu.Lock()
 	switch {
 	case e.stopping:
@@ -164,9 +162,8 @@ func (e *Endpoint) attempt(route Route, d *dialing, first bool) (*Conn, error) {
 	params, ipv6 := e.params(route.Remote.Addr())
 	c.clock = now
 	c.engine.Connect(now, params, engine.Identity{ConnID: id, SeqNr: e.random.seqNr(), IPv6: ipv6})
-	_, c.connIDSend = c.engine.ConnIDs()
-	c.synSeqNr = c.engine.SynSeqNr()
-	e.addLocked(c, key{route, id})
+	c.started()
+	e.table.put(c)
 	e.mu.Unlock()
 	c.mu.Lock()
 	c.flushLocked()
@@ -182,13 +179,13 @@ func (e *Endpoint) freeIDLocked(route Route, now engine.Time) (uint16, bool) {
 	var id uint16
 	for range randomTries {
 		id = e.random.uint16() &^ 1
-		if e.table.free(key{route, id}, now) {
+		if e.table.free(route, id, now) {
 			return id, true
 		}
 	}
 	for range 1 << 15 {
 		id += 2
-		if e.table.free(key{route, id}, now) {
+		if e.table.free(route, id, now) {
 			return id, true
 		}
 	}

@@ -109,7 +109,7 @@ func TestDialFirstAnswerWins(t *testing.T) {
 		}, got, "the answer is confirmed, and the other attempts are reset")
 		require.Equal(t, 1, te.Stats().Conns)
 		require.EqualValues(t, 1, te.Stats().Dialed)
-		require.Empty(t, c.dial.reports, "the winner does not keep the others in memory")
+		require.Nil(t, c.dial, "the winner does not keep the others in memory")
 
 		te.recv(alice, answer(2))
 		te.want("an answer for an attempt that lost is refused", packet{typ: wire.Reset, id: id(2), ack: 200})
@@ -374,16 +374,24 @@ func TestDialWithoutFreeIDs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		te := newTestEndpoint(t, nil)
-		taken := newConn(te.Endpoint, alice)
-		forAll := func(f func(key)) {
+		taken := make(map[int]*Conn)
+		te.mu.Lock()
+		for id := 0; id < 1<<16; id += 2 {
+			taken[id] = &Conn{route: alice.unbound(), connIDRecv: uint16(id)}
+			te.table.put(taken[id])
+		}
+		te.mu.Unlock()
+		forget := func(id int) {
 			te.mu.Lock()
 			defer te.mu.Unlock()
-			for id := 0; id < 1<<16; id += 2 {
-				f(key{alice.unbound(), uint16(id)})
-			}
+			te.table.remove(taken[id])
+			delete(taken, id)
 		}
-		forAll(func(k key) { te.table.put(k, taken) })
-		defer forAll(func(k key) { te.table.remove(k, taken) })
+		defer func() {
+			for id := range taken {
+				forget(id)
+			}
+		}()
 		_, err := te.Dial(t.Context(), alice.unbound())
 		wantDialError(t, err, syscall.EADDRNOTAVAIL, "every even id towards the peer is in use")
 		te.wantNothing("no SYN leaves")
@@ -392,11 +400,7 @@ func TestDialWithoutFreeIDs(t *testing.T) {
 		te.want("ids towards others are free", packet{typ: wire.Syn, route: bob.unbound()})
 		dial.wantNotDone("it has an id")
 
-		forAll(func(k key) {
-			if k.id == 12344 {
-				te.table.remove(k, taken)
-			}
-		})
+		forget(12344)
 		te.draw(12346, 16) // it is the last that is looked at
 		dial = te.dialWithin(time.Second/2, alice)
 		te.want("the last free id is found", packet{typ: wire.Syn, id: 12344})
@@ -426,7 +430,7 @@ func TestManyCancelledDialsLeaveNothing(t *testing.T) {
 		te.advance(time.Millisecond)
 		require.Len(t, te.takeAll(), dials, "each is reset")
 		te.wantNoConns("all have ended")
-		require.Zero(t, te.keys(), "no tombstones are left of what never was")
+		require.Zero(t, te.places(), "no tombstones are left of what never was")
 		require.Zero(t, te.memory.reserved.Load())
 		for _, c := range conns {
 			require.False(t, c.armed(), "no timer is left")

@@ -41,7 +41,8 @@ type Endpoint struct {
 	epoch        time.Time
 	params4      *engine.Params
 	params6      *engine.Params
-	scratch      sync.Pool // *[]byte of MaxChunk
+	outgoing     sync.Pool // of *outgoing
+	conds        sync.Pool // of *sharedCond, for waiters
 	memory       memory
 	accepted     atomic.Uint64
 	dialed       atomic.Uint64
@@ -59,7 +60,6 @@ type Endpoint struct {
 	mu sync.RWMutex
 	// guarded by mu
 	table    table
-	conns    map[*Conn]struct{}
 	halfOpen halfOpen
 	listener *Listener
 	closed   bool
@@ -88,26 +88,20 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 		writer: w,
 		bound:  bound,
 		epoch:  time.Now(),
-		table:  table{entries: make(map[key]entry)},
-		conns:  make(map[*Conn]struct{}),
 		random: newRandomSource(),
 	}
 	e.params4 = config.params(&e.memory, false)
 	e.params6 = config.params(&e.memory, true)
-	e.scratch.New = func() any {
-		b := make([]byte, engine.MaxChunk)
-		return &b
-	}
+	e.outgoing.New = func() any { return &outgoing{buf: make([]byte, engine.MaxChunk)} }
+	e.conds.New = func() any { return new(sharedCond) }
 	e.empty.L = &e.mu
+	e.table.init()
 	e.halfOpen.init()
 	e.ready.init()
 	return e, nil
 }
 
 func (e *Endpoint) now() engine.Time { return clockStart + engine.Time(time.Since(e.epoch)) }
-
-func (e *Endpoint) getScratch() *[]byte  { return e.scratch.Get().(*[]byte) }
-func (e *Endpoint) putScratch(b *[]byte) { e.scratch.Put(b) }
 
 func (e *Endpoint) lingerOff() bool { return e.config.Linger < 0 }
 
@@ -160,26 +154,17 @@ func (e *Endpoint) answer(r Route, b []byte, segment int) bool {
 	return e.ready.pushControl(a)
 }
 
-// add registers a connection under its first key, whose place is free.
-func (e *Endpoint) addLocked(c *Conn, k key) {
-	c.keys[0] = k
-	e.table.put(k, c)
-	e.conns[c] = struct{}{}
-}
-
-// bind gives a dialled connection the key with the local address that its
-// packets turned out to be sent to. It reports false if they may not come here.
-func (e *Endpoint) bind(c *Conn, k key) bool {
+// bind gives a dialled connection the local address that its packets turned out
+// to be sent to. It reports false if they may not come here.
+func (e *Endpoint) bind(c *Conn, route Route) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.keys[1] != (key{}) || c.keys[0].route.Local.IsValid() {
+	if c.route.Local.IsValid() || !e.table.has(c) || !e.table.free(route, c.connIDRecv, e.now()) {
 		return false
 	}
-	if e.table.lookup(c.keys[0]).conn != c || !e.table.free(k, e.now()) {
-		return false
-	}
-	c.keys[1] = k
-	e.table.put(k, c)
+	c.mu.Lock()
+	e.table.bind(c, route.Local)
+	c.mu.Unlock()
 	return true
 }
 
@@ -195,21 +180,14 @@ func (e *Endpoint) ended(c *Conn) {
 	c.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, k := range c.keys {
-		switch {
-		case k == (key{}):
-		case bury && !e.closed:
-			e.table.bury(k, c, &tomb)
-		default:
-			e.table.remove(k, c)
-		}
-	}
-	if bury {
+	if bury && !e.closed {
+		e.table.bury(c, tomb)
 		e.sweepLocked(now)
+	} else {
+		e.table.remove(c)
 	}
-	delete(e.conns, c)
 	e.halfOpen.remove(c)
-	if len(e.conns) == 0 {
+	if e.table.count == 0 {
 		e.empty.Broadcast()
 	}
 }
@@ -239,7 +217,7 @@ func (e *Endpoint) Stats() EndpointStats {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return EndpointStats{
-		Conns:        len(e.conns),
+		Conns:        e.table.count,
 		HalfOpen:     e.halfOpen.len(),
 		Tombstones:   e.table.tombstones(),
 		Accepted:     e.accepted.Load(),
@@ -281,10 +259,10 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	})
 	defer stop()
 	e.mu.Lock()
-	for len(e.conns) > 0 && ctx.Err() == nil {
+	for e.table.count > 0 && ctx.Err() == nil {
 		e.empty.Wait()
 	}
-	ended := len(e.conns) == 0
+	ended := e.table.count == 0
 	e.mu.Unlock()
 	drained := e.ready.drain(func() bool { return ctx.Err() == nil })
 	switch {
@@ -340,7 +318,7 @@ func (c *Conn) shut() {
 	c.flushLocked()
 	for c.trying {
 		// Whoever it is sends the RESET: the socket has to stay open meanwhile.
-		c.writable.Wait()
+		c.writable.wait(&c.mu, &c.endpoint.conds)
 	}
 	c.unlock()
 }
@@ -348,9 +326,11 @@ func (c *Conn) shut() {
 func (e *Endpoint) allConns() []*Conn {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	all := make([]*Conn, 0, len(e.conns))
-	for c := range e.conns {
-		all = append(all, c)
+	all := make([]*Conn, 0, e.table.count)
+	for _, c := range e.table.conns {
+		for ; c != nil; c = c.next {
+			all = append(all, c)
+		}
 	}
 	return all
 }

@@ -147,11 +147,10 @@ func (e *Endpoint) handleSyn(now engine.Time, route Route, p *wire.Packet, reset
 // admit finds the connection that a SYN belongs to, or makes one, if there is
 // room. A half-open connection that it takes the place of is returned too.
 func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *resetBudget) (c, replaced *Conn) {
-	k := key{route, p.ConnID + 1}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	backlog := withDefault(e.config.Backlog, defaultBacklog)
-	switch found := e.table.lookup(k); {
+	switch found := e.table.lookup(route, p.ConnID+1); {
 	case found.conn != nil && found.conn.synSeqNr == p.SeqNr:
 		return found.conn, nil
 	case found.conn != nil && !e.halfOpen.has(found.conn):
@@ -180,7 +179,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 		replaced = e.halfOpen.victim(route.Remote.Addr())
 	}
 	if replaced != nil {
-		e.table.remove(replaced.keys[0], replaced)
+		e.table.remove(replaced)
 		e.halfOpen.remove(replaced)
 	}
 	c = newConn(e, route)
@@ -188,12 +187,11 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	params, ipv6 := e.params(route.Remote.Addr())
 	c.clock = now
 	c.engine.Accept(now, params, engine.Identity{SeqNr: e.random.seqNr(), IPv6: ipv6}, p)
-	_, c.connIDSend = c.engine.ConnIDs()
-	c.synSeqNr = p.SeqNr
+	c.started()
 	if e.halfOpen.len() >= halfOpenPressure {
 		c.engine.Calm()
 	}
-	e.addLocked(c, k)
+	e.table.put(c)
 	e.halfOpen.add(c, route.Remote.Addr())
 	return c, replaced
 }
@@ -201,7 +199,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 // fullLocked reports whether there may be no further connection. Those that
 // nobody has confirmed do not count: anyone can forge a SYN.
 func (e *Endpoint) fullLocked() bool {
-	return e.config.MaxConns > 0 && len(e.conns)-e.halfOpen.len() >= e.config.MaxConns
+	return e.config.MaxConns > 0 && e.table.count-e.halfOpen.len() >= e.config.MaxConns
 }
 
 // forget ends a half-open connection without a word.

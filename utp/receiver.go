@@ -19,8 +19,9 @@ type Receiver struct {
 	endpoint *Endpoint
 	now      engine.Time
 	packet   wire.Packet
-	conn     *Conn // locked
-	key      key   // that led to it
+	conn     *Conn  // locked
+	route    Route  // that led to it
+	id       uint16 // as well
 	resets   resetBudget
 }
 
@@ -49,13 +50,12 @@ func (r *Receiver) Packet(route Route, b []byte) bool {
 		r.endpoint.handleSyn(r.now, route, p, &r.resets)
 		return true
 	}
-	k := key{route, p.ConnID}
-	if r.conn == nil || k != r.key {
+	if r.conn == nil || p.ConnID != r.id || route != r.route {
 		r.release()
-		if isSTUN(b) && !r.endpoint.routes(k) {
+		if isSTUN(b) && !r.endpoint.routes(route, p.ConnID) {
 			return false
 		}
-		if !r.acquire(k, p) {
+		if !r.acquire(route, p) {
 			return true
 		}
 	}
@@ -69,52 +69,51 @@ func (r *Receiver) Packet(route Route, b []byte) bool {
 func (r *Receiver) End() { r.release() }
 
 // routes reports whether a packet would be for a connection, or what remains of one.
-func (e *Endpoint) routes(k key) bool {
+func (e *Endpoint) routes(route Route, id uint16) bool {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.table.find(k) != (entry{})
+	return e.table.find(route, id) != (entry{})
 }
 
 // acquire finds and locks the connection of a packet. Without one it does what
 // is right and reports false.
-func (r *Receiver) acquire(k key, p *wire.Packet) bool {
+func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 	e := r.endpoint
 	e.mu.RLock()
-	found := e.table.find(k)
+	found := e.table.find(route, p.ConnID)
 	echoed := found == (entry{}) && p.Type == wire.Reset
 	if echoed {
-		found.conn = e.echoedLocked(k)
+		found.conn = e.echoedLocked(route, p.ConnID)
 	}
 	e.mu.RUnlock()
 	switch {
 	case found.tomb != nil:
 		var b [2 * wire.HeaderSize]byte
 		if t := found.tomb.Reply(r.now, p, b[:]); t.Len > 0 {
-			e.answer(k.route, b[:t.Len], t.Segment)
+			e.answer(route, b[:t.Len], t.Segment)
 		}
 		return false
 	case found.conn == nil:
 		e.unroutable.Add(1)
 		if p.Type != wire.Reset && r.resets.take(r.now) {
-			e.sendReset(r.now, k.route, p.ConnID, p.SeqNr)
+			e.sendReset(r.now, route, p.ConnID, p.SeqNr)
 		}
 		return false
 	}
 	c := found.conn
 	c.mu.Lock()
-	if c.route.Local != k.route.Local && !echoed {
+	if c.route.Local != route.Local && !echoed {
 		// The first packet to tell our own address in this connection, if it is
 		// the peer's.
 		ok := c.engine.Expects(p)
 		c.mu.Unlock()
-		if !ok || !e.bind(c, k) {
+		if !ok || !e.bind(c, route) {
 			e.unroutable.Add(1)
 			return false
 		}
 		c.mu.Lock()
-		c.route.Local = k.route.Local
 	}
-	r.conn, r.key = c, k
+	r.conn, r.route, r.id = c, route, p.ConnID
 	return true
 }
 
@@ -140,9 +139,14 @@ func (e *Endpoint) Unreachable(route Route, quoted []byte) {
 		return
 	}
 	e.mu.RLock()
-	c := e.table.lookup(key{route.unbound(), p.ConnID}).conn
+	c := e.table.lookup(route.unbound(), p.ConnID).conn
 	e.mu.RUnlock()
-	if c != nil && c.dial != nil && c.synSeqNr == p.SeqNr {
+	if c == nil || c.synSeqNr != p.SeqNr {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dial != nil {
 		c.dial.undelivered(c)
 	}
 }
@@ -150,9 +154,9 @@ func (e *Endpoint) Unreachable(route Route, quoted []byte) {
 // echoedLocked finds the connection that sends with the id of a RESET: libutp's
 // answer to a packet of a connection that it does not know has the id of that
 // packet.
-func (e *Endpoint) echoedLocked(k key) *Conn {
-	for _, id := range [...]uint16{k.id - 1, k.id + 1} {
-		if c := e.table.find(key{k.route, id}).conn; c != nil && c.connIDSend == k.id {
+func (e *Endpoint) echoedLocked(route Route, id uint16) *Conn {
+	for _, recv := range [...]uint16{id - 1, id + 1} {
+		if c := e.table.find(route, recv).conn; c != nil && c.connIDSend == id {
 			return c
 		}
 	}

@@ -21,93 +21,221 @@ func (r Route) unbound() Route {
 	return r
 }
 
-// key names a connection among those of an endpoint.
+// key is what all packets of a connection have in common, but for our own
+// address.
 type key struct {
-	route Route
-	id    uint16 // connection_id that it receives
+	remote netip.Addr
+	socket uint32
+	port   uint16
+	id     uint16 // connection_id that it receives
 }
 
-// entry is what a key leads to: a connection, or what remains of one.
+func (r Route) key(id uint16) key {
+	return key{remote: r.Remote.Addr(), socket: r.Socket, port: r.Remote.Port(), id: id}
+}
+
+// place is where a connection, or its tombstone, is among those with the same key:
+// under our own address. One that was dialled has a place without address, which
+// it keeps when it learns its address: that reserves the id towards the peer.
+type place struct {
+	local   netip.Addr // zero: not known
+	unbound bool       // it has the place without address, too
+}
+
+// is reports whether the place that a local address names is part of it.
+func (p place) is(local netip.Addr) bool {
+	return p.local == local || p.unbound && !local.IsValid()
+}
+
+// tombstone is what remains of a connection in the table.
+type tombstone struct {
+	engine.Tombstone
+	key   key
+	place place
+	next  *tombstone // of the same key
+}
+
+// entry is what the table leads to: a connection, or what remains of one.
 type entry struct {
 	conn *Conn
-	tomb *engine.Tombstone
+	tomb *tombstone
 }
 
-// table routes packets to connections. A dialled connection has two keys once
-// its local address is known: without that address, which reserves the id
-// towards the peer, and with it, which the packets find.
+// table routes packets to connections. A key leads to a chain of those that differ
+// by their places, nearly always of one. Nobody shares a place: neither
+// connections nor tombstones.
 //
 // It does no locking: Endpoint.mu guards it.
 type table struct {
-	entries map[key]entry
-	// buried are the keys of tombstones in order of expiry, from first on.
-	buried []burial
+	conns map[key]*Conn      // linked by Conn.next
+	tombs map[key]*tombstone // linked by tombstone.next
+	count int                // of connections
+	// buried are the tombstones in order of expiry, from first on.
+	buried []*tombstone
 	first  int
-}
-
-type burial struct {
-	key  key
-	tomb *engine.Tombstone
 }
 
 // maxTombstones bounds the memory of ended connections; the oldest go first.
 const maxTombstones = 1 << 16
 
-func (t *table) lookup(k key) entry { return t.entries[k] }
+func (t *table) init() {
+	t.conns = make(map[key]*Conn)
+	t.tombs = make(map[key]*tombstone)
+}
 
-// find returns the connection or tombstone for a packet. A connection whose
-// local address is not known yet is found by the other key, also while there is
-// the tombstone of its predecessor under the first.
-func (t *table) find(k key) entry {
-	e := t.entries[k]
-	if e.conn == nil && k.route.Local.IsValid() {
-		k.route = k.route.unbound()
-		if u := t.entries[k]; u.conn != nil || e.tomb == nil {
-			return u
+// lookup returns who has the place that the route names.
+func (t *table) lookup(r Route, id uint16) entry {
+	k := r.key(id)
+	for c := t.conns[k]; c != nil; c = c.next {
+		if c.place().is(r.Local) {
+			return entry{conn: c}
 		}
 	}
-	return e
-}
-
-// free reports whether a new connection may have the key now.
-func (t *table) free(k key, now engine.Time) bool {
-	e, ok := t.entries[k]
-	return !ok || e.tomb != nil && now >= e.tomb.Reusable
-}
-
-func (t *table) put(k key, c *Conn) { t.entries[k] = entry{conn: c} }
-
-// remove deletes the key if it still leads to c.
-func (t *table) remove(k key, c *Conn) {
-	if t.entries[k].conn == c {
-		delete(t.entries, k)
+	for b := t.tombs[k]; b != nil; b = b.next {
+		if b.place.is(r.Local) {
+			return entry{tomb: b}
+		}
 	}
+	return entry{}
 }
 
-// bury has the key lead to a tombstone, if it led to c.
-func (t *table) bury(k key, c *Conn, tomb *engine.Tombstone) {
-	if t.entries[k].conn != c {
+// find returns the connection or tombstone for a packet: who has the place that
+// the route names, else who has the one without address. A connection without an
+// address comes before the tombstone of its predecessor, though.
+func (t *table) find(r Route, id uint16) (found entry) {
+	k := r.key(id)
+	for c := t.conns[k]; c != nil; c = c.next {
+		if c.place().is(r.Local) {
+			return entry{conn: c}
+		}
+		if c.place().is(netip.Addr{}) {
+			found.conn = c
+		}
+	}
+	if found.conn != nil {
+		return found
+	}
+	for b := t.tombs[k]; b != nil; b = b.next {
+		if b.place.is(r.Local) {
+			return entry{tomb: b}
+		}
+		if b.place.is(netip.Addr{}) {
+			found.tomb = b
+		}
+	}
+	return found
+}
+
+// free reports whether a new connection may have the place now.
+func (t *table) free(r Route, id uint16, now engine.Time) bool {
+	e := t.lookup(r, id)
+	return e.conn == nil && (e.tomb == nil || now >= e.tomb.Reusable)
+}
+
+// put enters a connection at its place, which is free.
+func (t *table) put(c *Conn) {
+	k := c.key()
+	t.vacate(k, c.route.Local)
+	c.next = t.conns[k]
+	t.conns[k] = c
+	t.count++
+}
+
+// bind gives a connection without address a place that is free. Conn.mu is held.
+func (t *table) bind(c *Conn, local netip.Addr) {
+	t.vacate(c.key(), local)
+	c.route.Local = local
+}
+
+// has reports whether the connection is in the table.
+func (t *table) has(c *Conn) bool {
+	d := t.conns[c.key()]
+	for d != nil && d != c {
+		d = d.next
+	}
+	return d != nil
+}
+
+// remove takes the connection out and reports whether it was in.
+func (t *table) remove(c *Conn) bool {
+	k := c.key()
+	switch d := t.conns[k]; {
+	case d == nil:
+		return false
+	case d != c:
+		for d.next != c {
+			if d = d.next; d == nil {
+				return false
+			}
+		}
+		d.next = c.next
+	case c.next == nil:
+		delete(t.conns, k)
+	default:
+		t.conns[k] = c.next
+	}
+	c.next = nil
+	t.count--
+	return true
+}
+
+// bury has a tombstone take the place of the connection, if that is in the table.
+func (t *table) bury(c *Conn, tomb engine.Tombstone) {
+	if !t.remove(c) {
 		return
 	}
-	t.entries[k] = entry{tomb: tomb}
-	t.buried = append(t.buried, burial{k, tomb})
+	b := &tombstone{Tombstone: tomb, key: c.key(), place: c.place()}
+	b.next = t.tombs[b.key]
+	t.tombs[b.key] = b
+	t.buried = append(t.buried, b)
 	if t.tombstones() > maxTombstones {
 		t.unbury()
 	}
 }
 
+// vacate takes a place from the tombstone that has it.
+func (t *table) vacate(k key, local netip.Addr) {
+	for b := t.tombs[k]; b != nil; b = b.next {
+		switch {
+		case !b.place.is(local):
+		case !local.IsValid() && b.place.local.IsValid():
+			b.place.unbound = false
+		case local.IsValid() && b.place.unbound:
+			b.place.local = netip.Addr{}
+		default:
+			t.forget(b)
+		}
+	}
+}
+
 func (t *table) tombstones() int { return len(t.buried) - t.first }
 
-// unbury forgets the oldest tombstone, unless its key has another tenant.
+// unbury forgets the oldest tombstone.
 func (t *table) unbury() {
 	b := t.buried[t.first]
-	t.buried[t.first] = burial{}
+	t.buried[t.first] = nil
 	if t.first++; t.first > len(t.buried)/2 {
 		t.buried = append(t.buried[:0:0], t.buried[t.first:]...)
 		t.first = 0
 	}
-	if t.entries[b.key].tomb == b.tomb {
-		delete(t.entries, b.key)
+	t.forget(b)
+}
+
+// forget takes a tombstone out, unless others have taken its places already.
+func (t *table) forget(b *tombstone) {
+	switch d := t.tombs[b.key]; {
+	case d == nil:
+	case d != b:
+		for d != nil && d.next != b {
+			d = d.next
+		}
+		if d != nil {
+			d.next = b.next
+		}
+	case b.next == nil:
+		delete(t.tombs, b.key)
+	default:
+		t.tombs[b.key] = b.next
 	}
 }
 
@@ -115,7 +243,7 @@ func (t *table) unbury() {
 // zero if there is none.
 func (t *table) expire(now engine.Time) engine.Time {
 	for t.tombstones() > 0 {
-		if at := t.buried[t.first].tomb.Expires; at > now {
+		if at := t.buried[t.first].Expires; at > now {
 			return at
 		}
 		t.unbury()

@@ -2,6 +2,7 @@ package utp
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,13 +48,13 @@ func TestDialLearnsItsLocalAddress(t *testing.T) {
 		forged.Local = netip.MustParseAddr("10.0.0.66")
 		te.recv(forged, packet{typ: wire.State, id: int(syn.ConnID), seq: 1, ack: int(syn.SeqNr) + 1})
 		require.Equal(t, "0.0.0.0:1000", conn.LocalAddr().String(), "a packet that is not the peer's tells nothing")
-		require.Equal(t, 1, te.keys())
+		require.Equal(t, 1, te.places())
 		te.recv(alice, packet{typ: wire.State, id: int(syn.ConnID), seq: 1, ack: int(syn.SeqNr)})
 		te.want("replies leave from the address that was spoken to", packet{typ: wire.State, route: alice})
 		c := dial.value("the SYN was answered")
 		require.Same(t, conn, c)
 		require.Equal(t, "10.0.0.1:1000", c.LocalAddr().String(), "the answer tells it")
-		require.Equal(t, 2, te.keys(), "the packets find one key, the other reserves the id")
+		require.Equal(t, 2, te.places(), "the packets find one place, the other reserves the id")
 
 		other := alice
 		other.Local = netip.MustParseAddr("10.0.0.2")
@@ -165,7 +166,8 @@ func TestTombstoneAnswersRepeatedFin(t *testing.T) {
 				}
 				p.recv(packet{typ: wire.State, seq: 2}, packet{typ: wire.Reset, seq: 2})
 				te.wantNothing("nothing else is answered")
-				require.Equal(t, 2, te.Stats().Tombstones, "both keys of a dialled connection lead to it")
+				require.Equal(t, 1, te.Stats().Tombstones)
+				require.Equal(t, 2, te.places(), "both places of a dialled connection lead to it")
 				require.Zero(t, te.Stats().Unroutable)
 
 				te.advance(2*time.Second - 1)
@@ -173,7 +175,7 @@ func TestTombstoneAnswersRepeatedFin(t *testing.T) {
 				wantAck()
 				te.advance(1)
 				require.Zero(t, te.Stats().Tombstones, "after 5 s it is forgotten")
-				require.Zero(t, te.keys())
+				require.Zero(t, te.places())
 				p.recv(packet{typ: wire.Fin, seq: 1})
 				p.want("and the connection unknown", packet{typ: wire.Reset, id: int(p.sendID)})
 
@@ -184,9 +186,9 @@ func TestTombstoneAnswersRepeatedFin(t *testing.T) {
 				te.finished(opts...)
 				te.ignore("acknowledgements")
 				te.advance(4*time.Second - 2*rtt)
-				require.Equal(t, 4, te.Stats().Tombstones)
-				te.advance(rtt)
 				require.Equal(t, 2, te.Stats().Tombstones)
+				te.advance(rtt)
+				require.Equal(t, 1, te.Stats().Tombstones)
 				te.advance(time.Second + rtt)
 				require.Zero(t, te.Stats().Tombstones)
 			})
@@ -230,7 +232,7 @@ func TestIDIsReused(t *testing.T) {
 				te.advance(tc.delay)
 				te.recv(alice, packet{typ: wire.Fin, id: id, seq: 1, ack: int(syn.SeqNr) + 1})
 				te.ignore("acknowledgements")
-				require.Equal(t, 2, te.Stats().Tombstones)
+				require.Equal(t, 1, te.Stats().Tombstones)
 
 				te.advance(tc.after - 1)
 				wantOther("packets of its last life may be on their way")
@@ -278,14 +280,14 @@ func TestSynReplacesTombstone(t *testing.T) {
 
 func TestTombstonesAreBounded(t *testing.T) {
 	t.Parallel()
-	tab := table{entries: make(map[key]entry)}
+	var tab table
+	tab.init()
 	const extra = 1000
-	c := new(Conn)
 	for i := range maxTombstones + extra {
-		k := key{routeTo(i), 1}
-		tab.put(k, c)
-		tab.bury(k, c, &engine.Tombstone{Expires: engine.Time(i + 1)})
-		if n := len(tab.entries); n > maxTombstones {
+		c := &Conn{route: routeTo(i), connIDRecv: 1}
+		tab.put(c)
+		tab.bury(c, engine.Tombstone{Expires: engine.Time(i + 1)})
+		if n := len(tab.tombs); n > maxTombstones {
 			t.Fatalf("%d tombstones", n)
 		}
 		if n := len(tab.buried); n > 2*maxTombstones+2 {
@@ -293,56 +295,140 @@ func TestTombstonesAreBounded(t *testing.T) {
 		}
 	}
 	require.Equal(t, maxTombstones, tab.tombstones())
-	require.Zero(t, tab.lookup(key{routeTo(extra - 1), 1}), "the oldest are forgotten first")
-	require.NotZero(t, tab.lookup(key{routeTo(extra), 1}))
+	require.Zero(t, tab.lookup(routeTo(extra-1), 1), "the oldest are forgotten first")
+	require.NotZero(t, tab.lookup(routeTo(extra), 1))
 
 	require.EqualValues(t, extra+11, tab.expire(extra+10), "the next one is due then")
-	require.Equal(t, maxTombstones-10, len(tab.entries), "all that are due are forgotten")
+	require.Len(t, tab.places(t), maxTombstones-10, "all that are due are forgotten")
 	require.Zero(t, tab.expire(1<<62), "none is left")
-	require.Empty(t, tab.entries)
+	require.Empty(t, tab.tombs)
+	require.Empty(t, tab.conns)
 }
 
 func TestTableKeepsNewTenants(t *testing.T) {
-	tab := table{entries: make(map[key]entry)}
-	k := key{alice, 1}
-	old, successor := new(Conn), new(Conn)
-	tomb := &engine.Tombstone{Expires: 100, Reusable: 50}
-	tab.put(k, old)
-	require.False(t, tab.free(k, 1000), "a connection has it")
-	tab.bury(k, old, tomb)
-	require.False(t, tab.free(k, 49))
-	require.True(t, tab.free(k, 50))
-	tab.put(k, successor)
-	tab.remove(k, old)
-	require.Same(t, successor, tab.lookup(k).conn, "only its own key is removed")
-	tab.bury(k, old, &engine.Tombstone{Expires: 200})
-	require.Same(t, successor, tab.lookup(k).conn, "or buried")
+	var tab table
+	tab.init()
+	conn := func(r Route) *Conn { return &Conn{route: r, connIDRecv: 1, unbound: !r.Local.IsValid()} }
+	old, successor := conn(alice), conn(alice)
+	tab.put(old)
+	require.False(t, tab.free(alice, 1, 1000), "a connection has it")
+	tab.bury(old, engine.Tombstone{Expires: 100, Reusable: 50})
+	require.False(t, tab.free(alice, 1, 49))
+	require.True(t, tab.free(alice, 1, 50))
+	tab.put(successor)
+	require.False(t, tab.remove(old))
+	require.Same(t, successor, tab.lookup(alice, 1).conn, "only itself is removed")
+	tab.bury(old, engine.Tombstone{Expires: 200})
+	require.Same(t, successor, tab.lookup(alice, 1).conn, "or buried")
 	tab.expire(1000)
-	require.Same(t, successor, tab.lookup(k).conn, "what expires is the tombstone")
-	require.Same(t, successor, tab.find(key{alice, 1}).conn)
+	require.Same(t, successor, tab.lookup(alice, 1).conn, "what expires is the tombstone")
+	require.Same(t, successor, tab.find(alice, 1).conn)
+	require.Zero(t, tab.find(alice, 2))
+	require.Equal(t, 1, tab.count)
 
-	unbound := key{bob.unbound(), 1}
-	tab.put(unbound, old)
-	require.Same(t, old, tab.find(key{bob, 1}).conn, "a local address that nobody asked for finds the unbound key")
-	tab.put(key{bob, 1}, successor)
-	require.Same(t, successor, tab.find(key{bob, 1}).conn, "its own comes first")
-	require.Same(t, old, tab.find(unbound).conn)
-	require.Zero(t, tab.find(key{bob, 2}))
+	dialled, inbound := conn(bob.unbound()), conn(bob)
+	tab.put(dialled)
+	require.Same(t, dialled, tab.find(bob, 1).conn, "a local address that nobody asked for finds who has none")
+	require.Zero(t, tab.lookup(bob, 1), "whose place that is not")
+	tab.put(inbound)
+	require.Same(t, inbound, tab.find(bob, 1).conn, "its own comes first")
+	require.Same(t, dialled, tab.find(bob.unbound(), 1).conn)
+	tab.bury(inbound, engine.Tombstone{Expires: 100, Reusable: 50})
+	require.Same(t, dialled, tab.find(bob, 1).conn, "a connection without a local address may be what is meant")
+	tab.bury(dialled, engine.Tombstone{Expires: 100, SynSeqNr: 7})
+	require.NotEqualValues(t, 7, tab.find(bob, 1).tomb.SynSeqNr)
+	require.EqualValues(t, 7, tab.find(bob.unbound(), 1).tomb.SynSeqNr)
+	other := bob
+	other.Local = self
+	require.EqualValues(t, 7, tab.find(other, 1).tomb.SynSeqNr)
+	tab.expire(1000)
+	require.Len(t, tab.places(t), 1, "both tombstones are forgotten")
+}
 
-	// A connection is bound to a local address once, where nobody else is.
-	e := &Endpoint{table: tab}
-	c := &Conn{keys: [2]key{{bob.unbound(), 4}}}
-	tab.put(c.keys[0], c)
-	tab.put(key{bob, 4}, successor)
-	require.False(t, e.bind(c, key{bob, 4}), "somebody else is there")
-	tab.remove(key{bob, 4}, successor)
-	require.True(t, e.bind(c, key{bob, 4}))
-	require.Same(t, c, tab.lookup(key{bob, 4}).conn)
-	require.False(t, e.bind(c, key{alice, 4}), "it is bound")
-	require.False(t, e.bind(&Conn{keys: [2]key{{alice.unbound(), 4}}}, key{alice, 4}), "it has ended meanwhile")
+func TestConnectionIsBoundOnce(t *testing.T) {
+	e := &Endpoint{}
+	e.table.init()
+	conn := func(r Route) *Conn { return &Conn{route: r, connIDRecv: 4, unbound: !r.Local.IsValid()} }
+	dialled, inbound, ended := conn(bob.unbound()), conn(bob), conn(alice.unbound())
+	e.table.put(dialled)
+	e.table.put(inbound)
+	require.False(t, e.bind(dialled, bob), "somebody else is there")
+	e.table.remove(inbound)
+	require.True(t, e.bind(dialled, bob))
+	require.Same(t, dialled, e.table.lookup(bob, 4).conn)
+	require.Same(t, dialled, e.table.lookup(bob.unbound(), 4).conn, "it keeps the other place")
+	require.Len(t, e.table.places(t), 2)
+	other := bob
+	other.Local = self
+	require.False(t, e.bind(dialled, other), "it is bound")
+	require.False(t, e.bind(ended, alice), "it has ended meanwhile")
+	require.Same(t, dialled, e.table.find(other, 4).conn)
+	require.True(t, e.table.free(other, 4, 0))
 
-	tab.bury(key{bob, 1}, successor, tomb)
-	require.Same(t, old, tab.find(key{bob, 1}).conn, "a connection without a local address may be what is meant")
-	tab.bury(unbound, old, tomb)
-	require.Same(t, tomb, tab.find(key{bob, 1}).tomb)
+	// The tombstone has both places, and loses them one by one, in either order.
+	for _, first := range []bool{false, true} {
+		e.table.bury(dialled, engine.Tombstone{})
+		require.Len(t, e.table.places(t), 2)
+		inbound, again := conn(bob), conn(bob.unbound())
+		for _, inboundNow := range []bool{first, !first} {
+			tomb := e.table.lookup(bob, 4).tomb
+			if inboundNow {
+				e.table.put(inbound)
+				require.Same(t, inbound, e.table.find(bob, 4).conn)
+			} else {
+				e.table.put(again)
+				require.Same(t, again, e.table.find(bob.unbound(), 4).conn)
+				require.Same(t, tomb, e.table.lookup(bob, 4).tomb)
+			}
+			require.Len(t, e.table.places(t), 2)
+		}
+		require.Empty(t, e.table.tombs)
+		e.table.remove(inbound)
+		dialled = again
+		require.True(t, e.bind(dialled, bob))
+	}
+	e.table.expire(1000)
+	require.Len(t, e.table.places(t), 2, "the end of its predecessors does not touch it")
+	require.Len(t, e.table.conns, 1)
+}
+
+func TestChains(t *testing.T) {
+	// Whatever the order in which connections and tombstones of one key end.
+	local := func(i int) Route {
+		r := alice
+		r.Local = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
+		return r
+	}
+	const n = 4
+	for order := range n * n * n {
+		var tab table
+		tab.init()
+		var conns []*Conn
+		for i := range n {
+			conns = append(conns, &Conn{route: local(i), connIDRecv: 1})
+			tab.put(conns[i])
+		}
+		left := slices.Clone(conns)
+		for range n {
+			i := order % len(left)
+			if c := left[i]; order&1 == 0 {
+				require.True(t, tab.remove(c))
+			} else {
+				tab.bury(c, engine.Tombstone{})
+			}
+			left = slices.Delete(left, i, i+1)
+			order = order*7 + 3
+			for i, c := range conns {
+				require.Equal(t, slices.Contains(left, c), tab.find(local(i), 1).conn == c)
+			}
+			require.Equal(t, len(left), tab.count)
+		}
+		require.Empty(t, tab.conns)
+		require.Len(t, tab.places(t), tab.tombstones())
+		for i := range n {
+			tab.vacate(alice.key(1), local((i+order)%n).Local)
+			tab.places(t)
+		}
+		require.Empty(t, tab.tombs)
+	}
 }

@@ -35,7 +35,13 @@ func TestStatsAreThoseOfTheEngine(t *testing.T) {
 		p.quiet = true
 
 		got, want := reflect.ValueOf(p.conn.Stats()), reflect.ValueOf(p.conn.engine.Stats())
-		require.Equal(t, want.NumField(), got.NumField(), "all that the engine counts")
+		fields := 0
+		for _, f := range reflect.VisibleFields(want.Type()) {
+			if !f.Anonymous {
+				fields++
+			}
+		}
+		require.Equal(t, fields, got.NumField(), "all that the engine counts")
 		for i := range got.NumField() {
 			name := got.Type().Field(i).Name
 			assert.NotZero(t, got.Field(i).Interface(), "%s: the test does not exercise it", name)

@@ -216,29 +216,70 @@ func (te *testEndpoint) draw(v uint16, n int) {
 	}
 }
 
-// keys returns how many keys lead to anything.
-func (te *testEndpoint) keys() int {
+// places returns how many places are taken.
+func (te *testEndpoint) places() int {
 	te.mu.Lock()
 	defer te.mu.Unlock()
-	return len(te.table.entries)
+	return len(te.table.places(te.t))
 }
 
-// wantNoConns checks that no connection is left, nor a key that leads to one.
+// places returns who has which place, and checks that nobody shares one, and that
+// the chains are in order.
+func (t *table) places(tb testing.TB) map[keyAt]entry {
+	all := make(map[keyAt]entry)
+	add := func(k key, p place, e entry) {
+		locals := []netip.Addr{p.local}
+		if p.local.IsValid() && p.unbound {
+			locals = append(locals, netip.Addr{})
+		}
+		for _, local := range locals {
+			if _, ok := all[keyAt{k, local}]; ok {
+				tb.Fatalf("two have the place %v of %v", local, k)
+			}
+			all[keyAt{k, local}] = e
+		}
+	}
+	conns := 0
+	for k, c := range t.conns {
+		for ; c != nil; c = c.next {
+			if k != c.key() {
+				tb.Fatalf("a connection of %v is under %v", c.key(), k)
+			}
+			add(k, c.place(), entry{conn: c})
+			conns++
+		}
+	}
+	if conns != t.count {
+		tb.Fatalf("%d connections are counted as %d", conns, t.count)
+	}
+	for k, b := range t.tombs {
+		for ; b != nil; b = b.next {
+			if k != b.key {
+				tb.Fatalf("a tombstone of %v is under %v", b.key, k)
+			}
+			add(k, b.place, entry{tomb: b})
+		}
+	}
+	return all
+}
+
+type keyAt struct {
+	key
+	local netip.Addr
+}
+
+// wantNoConns checks that no connection is left.
 func (te *testEndpoint) wantNoConns(why string) {
 	te.t.Helper()
 	te.mu.Lock()
 	defer te.mu.Unlock()
-	if n := len(te.conns); n > 0 {
-		te.t.Fatalf("%s: %d connections are left", why, n)
+	if n := te.table.count + len(te.table.conns); n > 0 {
+		te.t.Fatalf("%s: %d connections and keys are left", why, n)
 	}
 	if n := te.halfOpen.len() + len(te.halfOpen.sources); n > 0 {
 		te.t.Fatalf("%s: %d half-open connections and sources are left", why, n)
 	}
-	for k, e := range te.table.entries {
-		if e.conn != nil {
-			te.t.Fatalf("%s: key %v leads to a connection", why, k)
-		}
-	}
+	te.table.places(te.t)
 }
 
 // armed reports whether the connection's timer runs.

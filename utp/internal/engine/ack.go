@@ -19,13 +19,13 @@ const (
 type ackState struct {
 	due     bool // send an acknowledgement with the next flush
 	alone   bool // it must be a STATE: the peer takes it from nothing else
-	pending int  // packets received since the last acknowledgement
+	pending byte // packets received since the last acknowledgement, at most ackEvery
 }
 
 // received notes a packet that wants an acknowledgement. It returns the time by
 // which one has to leave, zero if it is due at once or asked for already.
 func (a *ackState) received(now Time) (deadline Time) {
-	if a.pending++; a.pending >= ackEvery {
+	if a.pending = min(a.pending+1, ackEvery); a.pending == ackEvery {
 		a.due = true
 	}
 	if a.due || a.pending > 1 {

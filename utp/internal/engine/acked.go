@@ -202,7 +202,7 @@ func (c *Conn) detectLoss(now Time) {
 		return
 	}
 	flight, lost := c.out.flightSize(), c.out.lost.count
-	reoWnd := c.rack.reoWnd(c.recovery != noRecovery, c.out.sackedCount, c.rtt.minRTT, c.rtt.srtt)
+	reoWnd := c.rack.reoWnd(c.recovery != noRecovery, int(c.out.sackedCount), c.rtt.minRTT, c.rtt.srtt)
 	wait := c.rack.detect(now, &c.out, reoWnd, c.packetLost)
 	if wait > 0 {
 		c.timers.set(timerReorder, now.Add(wait))

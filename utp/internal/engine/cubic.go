@@ -42,10 +42,10 @@ type cubic struct {
 	ssthresh float64
 
 	// Of the current congestion avoidance stage (RFC 9438, section 4.1.2).
-	wMax, cwndEpoch, wEst float64
-	cwndPrior             float64 // cwnd at the last decrease
-	k                     float64 // seconds
-	epoch                 Time    // zero: begins with the next acknowledgement
+	wMax, wEst float64
+	cwndPrior  float64 // cwnd at the last decrease
+	k          float64 // seconds
+	epoch      Time    // zero: begins with the next acknowledgement
 
 	slowStart hystart
 }
@@ -107,12 +107,12 @@ func (c *cubic) acked(a ackSample) {
 
 func (c *cubic) startEpoch(now Time) {
 	c.epoch = now
-	c.cwndEpoch, c.wEst = c.cwnd, c.cwnd
+	c.wEst = c.cwnd
 	if c.wMax < c.cwnd {
 		c.wMax = c.cwnd
 	}
-	// Section 4.2, figure 2.
-	c.k = math.Cbrt((c.wMax - c.cwndEpoch) / (cubicC * float64(c.segment)))
+	// Section 4.2, figure 2; cwnd is cwnd_epoch here.
+	c.k = math.Cbrt((c.wMax - c.cwnd) / (cubicC * float64(c.segment)))
 }
 
 // lost is section 4.6, with the fast convergence of section 4.7.
@@ -147,10 +147,10 @@ func (c *cubic) decrease(flightSize int) {
 // of conservative slow start (CSS).
 type hystart struct {
 	lastMin, currentMin time.Duration // of the last and the current round
-	samples             int
-	css                 bool
 	cssBaseline         time.Duration
-	cssRound            int
+	samples             uint8 // of the current round, at most nRTTSample
+	cssRound            uint8
+	css                 bool
 }
 
 // acked returns the divisor of the window's growth, and whether slow start is
@@ -165,7 +165,7 @@ func (h *hystart) acked(a ackSample) (divisor int, done bool) {
 		}
 	}
 	if a.rtt != 0 {
-		h.samples++
+		h.samples = min(h.samples+1, nRTTSample)
 		if h.currentMin == 0 || a.rtt < h.currentMin {
 			h.currentMin = a.rtt
 		}

@@ -86,13 +86,13 @@ const (
 // Conn is one connection. The zero value becomes one by Connect or Accept.
 type Conn struct {
 	params    *Params
+	timers    timers
 	state     state
 	reason    Reason
 	events    Events
 	initiator bool
 	ownKind   bool // the peer sent a Hello
 	ipv6      bool
-	timers    timers
 
 	connIDRecv, connIDSend uint16     // connection_id to receive and to send with
 	iss, irs               wire.SeqNr // first sequence numbers, ours and the peer's
@@ -160,7 +160,7 @@ type Conn struct {
 	finAhead bool       // a FIN is held ahead of a gap
 	finSeq   wire.SeqNr
 
-	stats Stats
+	stats Counters
 }
 
 type recoveryKind uint8
@@ -171,8 +171,8 @@ const (
 	lossRecovery              // after a timeout: slow start
 )
 
-// Stats are the counters and gauges of a connection.
-type Stats struct {
+// Counters count what happened to a connection.
+type Counters struct {
 	PacketsSent, PacketsReceived uint64
 	BytesSent, BytesReceived     uint64 // payload, first transmissions only
 	Retransmits                  uint64 // packets sent again
@@ -181,7 +181,11 @@ type Stats struct {
 	OutOfOrder                   uint64 // packets held ahead of a gap
 	Invalid                      uint64 // packets that failed a check and were dropped
 	BeyondWindow                 uint64 // packets dropped for want of window or memory
+}
 
+// Stats are the counters of a connection, and its state.
+type Stats struct {
+	Counters
 	SRTT, RTTVar, MinRTT, RTO time.Duration
 	CongestionWindow          int
 	FlightSize                int
@@ -195,7 +199,7 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (c *Conn) Stats() Stats {
-	s := c.stats
+	s := Stats{Counters: c.stats}
 	s.SRTT, s.RTTVar, s.MinRTT, s.RTO = c.rtt.srtt, c.rtt.rttVar, c.rtt.minRTT, c.rtt.rto(c.rtoFloor())
 	if c.cc != nil {
 		s.CongestionWindow = c.cc.window()

@@ -32,17 +32,17 @@ func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
 // The oldest packet is never one that was acknowledged selectively.
 type inflight struct {
 	ring        []record // power of two, indexed by sequence number
-	una, nxt    wire.SeqNr
 	sent, lost  recordList
 	sackedBytes int
-	sackedCount int
-	maxCount    int // most packets ever outstanding
+	sackedCount uint16
+	maxCount    uint16 // most packets ever outstanding
+	una, nxt    wire.SeqNr
 }
 
 type recordList struct {
-	head, tail wire.SeqNr
-	count      int
 	bytes      int
+	head, tail wire.SeqNr
+	count      uint16
 }
 
 const (
@@ -71,7 +71,7 @@ func (f *inflight) push(now Time, offset uint64, length int, flags recordFlags) 
 	f.nxt++
 	*f.at(seq) = record{offset: offset, sentAt: now, length: uint16(length), flags: flags, transmissions: 1}
 	f.append(&f.sent, seq)
-	f.maxCount = max(f.maxCount, f.count())
+	f.maxCount = max(f.maxCount, uint16(f.count()))
 }
 
 func (f *inflight) grow() {

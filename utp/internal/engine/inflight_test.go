@@ -49,8 +49,8 @@ func (m *inflightModel) check(t *testing.T, f *inflight) {
 	require.Equal(t, m.una, f.una)
 	require.Equal(t, m.nxt, f.nxt)
 	require.Equal(t, int(m.nxt-m.una), f.count())
-	require.Equal(t, m.maxCount, f.maxCount)
-	require.Equal(t, len(m.sacked), f.sackedCount)
+	require.EqualValues(t, m.maxCount, f.maxCount)
+	require.EqualValues(t, len(m.sacked), f.sackedCount)
 	sackedBytes := 0
 	for s := range m.sacked {
 		sackedBytes += int(m.packets[s].length)

@@ -152,7 +152,7 @@ func (v *invariants) checkLists() error {
 			sackedBytes += int(r.length)
 		}
 	}
-	if sacked != f.sackedCount || sackedBytes != f.sackedBytes || sacked+f.sent.count+f.lost.count != f.count() {
+	if sacked != int(f.sackedCount) || sackedBytes != f.sackedBytes || sacked+int(f.sent.count+f.lost.count) != f.count() {
 		return fmt.Errorf("%d packets: %d sent, %d lost, %d sacked (%d bytes), counted %d (%d bytes)",
 			f.count(), f.sent.count, f.lost.count, sacked, sackedBytes, f.sackedCount, f.sackedBytes)
 	}

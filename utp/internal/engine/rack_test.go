@@ -89,7 +89,7 @@ func (r *rackTest) sack(seqs ...wire.SeqNr) {
 }
 
 func (r *rackTest) detect() {
-	reoWnd := r.rack.reoWnd(r.inRecovery, r.out.sackedCount, r.minRTT, r.srtt)
+	reoWnd := r.rack.reoWnd(r.inRecovery, int(r.out.sackedCount), r.minRTT, r.srtt)
 	r.wait = r.rack.detect(r.now, &r.out, reoWnd, func(seq wire.SeqNr, rec *record) {
 		require.True(r.t, rec.has(recordLost))
 		r.lost = append(r.lost, seq)

@@ -76,7 +76,7 @@ func (c *Conn) plausible(p *wire.Packet) bool {
 	// An acknowledgement of what was never sent is a forgery or from another
 	// life of this id; so is one from before our oldest window. The first one
 	// must echo our number: S - 1, or S - 2 in libutp's keepalive.
-	lag := c.out.maxCount + ackTolerance + 1
+	lag := int(c.out.maxCount) + ackTolerance + 1
 	if c.state == synRecv {
 		lag = 2
 	}

@@ -18,12 +18,16 @@ const (
 // in the byte stream is not known before the gap is filled. The bitmap beside
 // the slots is what selective acknowledgements are read from.
 type reorder struct {
-	slots  []reorderSlot // power of two ≥ 64, indexed by sequence number
-	bits   []uint64      // the same, one bit a slot
-	count  int
-	bytes  int        // payload held
-	charge int        // memory held
-	last   wire.SeqNr // the furthest packet held, while count > 0
+	*reorderRing     // nil: nothing is held, or was lately
+	count        int // packets held
+	bytes        int // payload held
+	charge       int // memory held
+}
+
+type reorderRing struct {
+	slots []reorderSlot // power of two ≥ 64, indexed by sequence number
+	bits  []uint64      // the same, one bit a slot
+	last  wire.SeqNr    // the furthest packet held, while there is one
 }
 
 type reorderSlot struct {
@@ -50,7 +54,15 @@ const slotSize = 16
 // cost is the memory that would be occupied with one more packet, of n payload
 // bytes and d ahead of the first missing one.
 func (o *reorder) cost(d, n int) int {
-	return o.charge + chargeFor(n) + slotSize*max(len(o.slots), ringSize(d+1))
+	return o.charge + chargeFor(n) + slotSize*max(o.size(), ringSize(d+1))
+}
+
+// size is the number of slots.
+func (o *reorder) size() int {
+	if o.reorderRing == nil {
+		return 0
+	}
+	return len(o.slots)
 }
 
 // ringSize is the number of slots for a window of n packets.
@@ -91,15 +103,16 @@ func (o *reorder) add(mem Memory, next, seq wire.SeqNr, payload []byte, fin bool
 // reserve makes the ring large enough for the window [next, seq].
 func (o *reorder) reserve(next, seq wire.SeqNr) {
 	need := seq.Diff(next) + 1
-	if need <= len(o.slots) {
+	if need <= o.size() {
 		return
 	}
 	size := ringSize(need)
 	old := *o
-	o.slots, o.bits = make([]reorderSlot, size), make([]uint64, size/64)
+	o.reorderRing = &reorderRing{slots: make([]reorderSlot, size), bits: make([]uint64, size/64)}
 	if old.count == 0 {
 		return
 	}
+	o.last = old.last
 	for s := next; !s.After(old.last); s++ {
 		if old.holds(s) {
 			i := o.index(s)
@@ -123,7 +136,7 @@ func (o *reorder) remove(seq wire.SeqNr) reorderSlot {
 
 // clear drops everything.
 func (o *reorder) clear(mem Memory) {
-	for i := range o.slots {
+	for i := range o.size() {
 		if c := o.slots[i].chunk; c != nil {
 			mem.Put(c)
 		}

@@ -29,7 +29,7 @@ func (m *reorderModel) check(t *testing.T, o *reorder, mem *testMemory, window i
 		seq := m.next + wire.SeqNr(d)
 		item, ok := m.held[seq]
 		if o.holds(seq) != ok {
-			t.Fatalf("packet %d, %d ahead of %d, ring of %d: held %v", seq, d, m.next, len(o.slots), !ok)
+			t.Fatalf("packet %d, %d ahead of %d, ring of %d: held %v", seq, d, m.next, o.size(), !ok)
 		}
 		if ok {
 			last = d
@@ -48,7 +48,7 @@ func (m *reorderModel) check(t *testing.T, o *reorder, mem *testMemory, window i
 			o.mask(mask, m.next+1)
 			for i := range 8 * n {
 				if _, held := m.held[m.next+1+wire.SeqNr(i)]; held != (mask[i/8]>>(i%8)&1 == 1) {
-					t.Fatalf("bit %d of %d bytes, next %d, ring of %d: want %v", i, n, m.next, len(o.slots), held)
+					t.Fatalf("bit %d of %d bytes, next %d, ring of %d: want %v", i, n, m.next, o.size(), held)
 				}
 			}
 		}

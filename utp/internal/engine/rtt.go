@@ -21,13 +21,11 @@ const (
 type rttEstimator struct {
 	srtt, rttVar time.Duration
 	minRTT       time.Duration
-	latest       time.Duration
 	backoff      uint8 // consecutive timeouts
 }
 
 func (r *rttEstimator) sample(rtt time.Duration) {
 	rtt = max(rtt, time.Microsecond)
-	r.latest = rtt
 	if r.minRTT == 0 || rtt < r.minRTT {
 		r.minRTT = rtt
 	}
