@@ -79,6 +79,10 @@ type Config struct {
 
 	// CongestionControl is the algorithm of new connections.
 	CongestionControl CongestionControl
+
+	// Dialect is what new connections speak. By default it is found out, for each
+	// of them; one that is set is assumed of every peer.
+	Dialect Dialect
 }
 
 // Defaults and bounds.
@@ -121,6 +125,8 @@ func (c *Config) Validate() error {
 		return bad("Backlog", c.Backlog, "cannot be turned off")
 	case c.CongestionControl > CUBIC:
 		return bad("CongestionControl", c.CongestionControl, "there is no such algorithm")
+	case c.Dialect > UTPPunch:
+		return bad("Dialect", c.Dialect, "there is no such dialect")
 	}
 	return nil
 }
@@ -157,6 +163,7 @@ func (c *Config) params(mem engine.Memory, ipv6 bool) *engine.Params {
 		IdleTimeout:       withDefault(c.IdleTimeout, 0),
 		Linger:            withDefault(max(c.Linger, 0), defaultLinger), // off or not, SetLinger can ask for it
 		CongestionControl: engine.CongestionControl(c.CongestionControl),
+		Dialect:           engine.Dialect(c.Dialect),
 		Memory:            mem,
 	}
 }

@@ -21,15 +21,15 @@ import (
 // received can be read before an error is reported.
 type Conn struct {
 	// immutable
-	endpoint   *Endpoint
-	inbound    bool
-	unbound    bool // dialled, when our own address was not known: see place
-	connIDRecv uint16
-	connIDSend uint16
-	synSeqNr   wire.SeqNr // of the SYN that opened it
+	endpoint *Endpoint
+	inbound  bool
+	unbound  bool       // dialled, when our own address was not known: see place
+	synSeqNr wire.SeqNr // of the SYN that opened it
 
 	// guarded by Endpoint.mu
-	next *Conn // in the table
+	connIDRecv uint16
+	connIDSend uint16
+	next       *Conn // in the table
 
 	// guarded by readyList.mu
 	ready     bool

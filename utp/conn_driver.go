@@ -120,6 +120,7 @@ const (
 	reportConfirmed   report = 1 << iota // inbound: for Accept
 	reportEstablished                    // outbound: for Dial
 	reportEnded                          // no packets are needed any more
+	reportDecided                        // it receives with another id than was thought
 )
 
 // unlock settles and releases the lock.
@@ -137,6 +138,9 @@ func (c *Conn) unlock() {
 // settleLocked wakes whom the engine's events concern and arms the timer.
 func (c *Conn) settleLocked() (r report) {
 	if ev := c.engine.PollEvents(); ev != 0 {
+		if ev&engine.EventConnected != 0 && c.moved() {
+			r |= reportDecided
+		}
 		if ev&engine.EventReadable != 0 {
 			c.readable.wake()
 		}
@@ -171,6 +175,9 @@ func (c *Conn) settleLocked() (r report) {
 
 func (c *Conn) report(r report, dial *dialing) {
 	e := c.endpoint
+	if r&reportDecided != 0 {
+		e.decided(c)
+	}
 	if r&reportConfirmed != 0 {
 		e.confirmed(c)
 	}

@@ -14,7 +14,9 @@ import (
 // synIntervals are the times between the SYNs of a dial (RFC 6298, 2.1 and 5.5),
 // the last one how long the last of them may take: 30 s in all. Each is an
 // attempt of its own, with a fresh connection id and sequence number: libutp and
-// libtorrent have no second answer for the same SYN when the first was lost.
+// libtorrent have no second answer for the same SYN when the first was lost. To
+// utp-punch, if it is known that the peer is that, the same one is sent again: every
+// further id is a further connection there.
 var synIntervals = [...]time.Duration{
 	1 * time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second,
 }
@@ -76,9 +78,10 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 	attempts := make([]*Conn, 0, len(synIntervals))
 	var winner *Conn
 	defer func() {
+		spoken := winner.dialect()
 		for _, c := range attempts {
 			if c != winner {
-				c.giveUp()
+				c.giveUp(spoken)
 			}
 		}
 	}()
@@ -86,13 +89,18 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 	timer := time.NewTimer(synIntervals[0])
 	defer timer.Stop()
 	for _, interval := range synIntervals {
-		c, err := e.attempt(route, d, len(attempts) == 0)
-		if err != nil {
-			return nil, err
+		if len(attempts) > 0 && e.config.Dialect == UTPPunch {
+			attempts[0].repeatSyn()
+		} else {
+			c, err := e.attempt(route, d, len(attempts) == 0)
+			if err != nil {
+				return nil, err
+			}
+			attempts = append(attempts, c)
 		}
-		attempts = append(attempts, c)
 		timer.Reset(interval)
-		if winner, err = d.await(ctx, timer.C, &lost); winner != nil || err != nil {
+		var err error
+		if winner, err = e.await(ctx, d, timer.C, &lost); winner != nil || err != nil {
 			return winner, err
 		}
 	}
@@ -102,10 +110,10 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 // await waits until an attempt is established or the dial has failed. Neither is
 // returned when it is time for the next attempt.
 //
-// An ICMP message that an attempt did not arrive can be forged, or of the moment:
-// lost keeps that attempt, and another is made at once. When that does not arrive
-// either the dial is refused.
-func (d *dialing) await(ctx context.Context, next <-chan time.Time, lost **Conn) (*Conn, error) {
+// An ICMP message that an attempt did not arrive can be forged, or of the moment, as
+// can utp-punch's RESET: lost keeps that attempt, and another is made at once. When
+// that does not arrive either the dial is refused.
+func (e *Endpoint) await(ctx context.Context, d *dialing, next <-chan time.Time, lost **Conn) (*Conn, error) {
 	for {
 		select {
 		case c := <-d.reports:
@@ -123,7 +131,11 @@ func (d *dialing) await(ctx context.Context, next <-chan time.Time, lost **Conn)
 			case nil:
 				*lost = c
 				return nil, nil
-			case c: // the same once more
+			case c:
+				if e.config.Dialect != UTPPunch {
+					continue // the same once more
+				}
+				fallthrough
 			default:
 				return nil, errno("connect", syscall.ECONNREFUSED)
 			}
@@ -179,17 +191,26 @@ func (e *Endpoint) freeIDLocked(route Route, now engine.Time) (uint16, bool) {
 	var id uint16
 	for range randomTries {
 		id = e.random.uint16() &^ 1
-		if e.table.free(route, id, now) {
+		if e.freePairLocked(route, id, now) {
 			return id, true
 		}
 	}
 	for range 1 << 15 {
 		id += 2
-		if e.table.free(route, id, now) {
+		if e.freePairLocked(route, id, now) {
 			return id, true
 		}
 	}
 	return 0, false
+}
+
+// repeatSyn sends the SYN of an attempt again.
+func (c *Conn) repeatSyn() {
+	c.mu.Lock()
+	c.tick()
+	c.engine.RepeatSyn()
+	c.flushLocked()
+	c.unlock()
 }
 
 // dialResult reports whether an attempt is established, or why its dial cannot
@@ -208,10 +229,12 @@ func (c *Conn) dialResult() (ok bool, err error) {
 }
 
 // giveUp ends an attempt that is not wanted any more. The peer is told: libutp
-// never forgets a half-open connection by itself.
-func (c *Conn) giveUp() {
+// never forgets a half-open connection by itself. Spoken is the peer's dialect, if
+// that is known.
+func (c *Conn) giveUp(spoken engine.Dialect) {
 	c.mu.Lock()
 	c.closed = true
+	c.engine.Assume(spoken)
 	c.engine.Abort()
 	c.flushLocked()
 	c.unlock()

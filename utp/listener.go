@@ -124,7 +124,7 @@ func (c *Conn) abort() {
 
 // handleSyn answers a SYN. It runs on the reader: nothing is sent here.
 func (e *Endpoint) handleSyn(now engine.Time, route Route, p *wire.Packet, resets *resetBudget) {
-	if p.ConnID == 0xffff {
+	if p.ConnID == 0xffff || e.config.Dialect == UTPPunch && p.ConnID&1 != 0 {
 		// The initiator would send with id 0; libutp fails there too.
 		e.synDropped.Add(1)
 		return
@@ -159,7 +159,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 		return nil, nil
 	case found.conn != nil:
 		replaced = found.conn
-	case found.tomb != nil && found.tomb.SynSeqNr == p.SeqNr:
+	case found.tomb != nil && found.tomb.SynSeqNr == p.SeqNr, e.duplicateLocked(route, p):
 		return nil, nil // a late duplicate
 	}
 	switch {
@@ -168,7 +168,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	case e.listener == nil:
 		e.unroutable.Add(1)
 		if resets.take(now) {
-			e.sendReset(now, route, p.ConnID, p.SeqNr)
+			e.sendReset(now, route, p)
 		}
 		return nil, nil
 	case e.listener.full(backlog), e.fullLocked():

@@ -81,9 +81,12 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 	e := r.endpoint
 	e.mu.RLock()
 	found := e.table.find(route, p.ConnID)
-	echoed := found == (entry{}) && p.Type == wire.Reset
+	unknown := found == (entry{})
+	echoed := unknown && p.Type == wire.Reset
 	if echoed {
 		found.conn = e.echoedLocked(route, p.ConnID)
+	} else if unknown {
+		found.conn = e.undecidedLocked(route, p.ConnID)
 	}
 	e.mu.RUnlock()
 	switch {
@@ -94,14 +97,19 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 		}
 		return false
 	case found.conn == nil:
-		e.unroutable.Add(1)
-		if p.Type != wire.Reset && r.resets.take(r.now) {
-			e.sendReset(r.now, route, p.ConnID, p.SeqNr)
-		}
+		r.unroutable(route, p)
 		return false
 	}
 	c := found.conn
 	c.mu.Lock()
+	if unknown && !echoed && !c.engine.Receives(p.ConnID) {
+		c.mu.Unlock()
+		r.unroutable(route, p)
+		return false
+	}
+	if echoed && c.dial != nil && engine.IsPunchReset(p) {
+		c.dial.undelivered(c) // no number tells that it is no forgery
+	}
 	if c.route.Local != route.Local && !echoed {
 		// The first packet to tell our own address in this connection, if it is
 		// the peer's.
@@ -115,6 +123,14 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 	}
 	r.conn, r.route, r.id = c, route, p.ConnID
 	return true
+}
+
+// unroutable answers a packet of no connection.
+func (r *Receiver) unroutable(route Route, p *wire.Packet) {
+	r.endpoint.unroutable.Add(1)
+	if p.Type != wire.Reset && r.resets.take(r.now) {
+		r.endpoint.sendReset(r.now, route, p)
+	}
 }
 
 // release lets go of the current connection. What it has to send, the sender
@@ -140,6 +156,9 @@ func (e *Endpoint) Unreachable(route Route, quoted []byte) {
 	}
 	e.mu.RLock()
 	c := e.table.lookup(route.unbound(), p.ConnID).conn
+	if c == nil && e.config.Dialect == UTPPunch {
+		c = e.table.lookup(route.unbound(), p.ConnID+1).conn
+	}
 	e.mu.RUnlock()
 	if c == nil || c.synSeqNr != p.SeqNr {
 		return
@@ -163,17 +182,24 @@ func (e *Endpoint) echoedLocked(route Route, id uint16) *Conn {
 	return nil
 }
 
-// sendReset answers a packet of no connection, with the id and the number of it.
-func (e *Endpoint) sendReset(now engine.Time, route Route, id uint16, ack wire.SeqNr) {
+// sendReset answers a packet of no connection, with the id and the number of it,
+// and where it can be utp-punch's with the id, too, that this receives with.
+func (e *Endpoint) sendReset(now engine.Time, route Route, p *wire.Packet) {
 	h := wire.Header{
 		Type:      wire.Reset,
-		ConnID:    id,
+		ConnID:    p.ConnID,
 		Timestamp: wire.TimestampAt(int64(now)),
-		AckNr:     ack,
+		AckNr:     p.SeqNr,
 	}
-	var b [wire.HeaderSize]byte
+	var b [2 * wire.HeaderSize]byte
+	n := wire.HeaderSize
 	h.Put(b[:], 0)
-	if e.answer(route, b[:], len(b)) {
+	if e.config.Dialect != BEP29 && engine.MayBePunch(p) {
+		h.ConnID ^= 1
+		h.Put(b[n:], 0)
+		n *= 2
+	}
+	if e.answer(route, b[:n], wire.HeaderSize) {
 		e.resetsSent.Add(1)
 	}
 }

@@ -30,6 +30,8 @@ type Stats struct {
 
 	// OwnKind reports whether the peer is this implementation.
 	OwnKind bool
+	// Dialect is what the peer speaks.
+	Dialect Dialect
 }
 
 // Stats returns a snapshot. It is safe for concurrent use, also after Close.
@@ -60,6 +62,7 @@ func (c *Conn) Stats() Stats {
 		RecvBuffered:     s.RecvBuffered,
 		Datagram:         s.Datagram,
 		OwnKind:          s.OwnKind,
+		Dialect:          Dialect(s.Dialect),
 	}
 }
 

@@ -45,7 +45,7 @@ func TestStatsAreThoseOfTheEngine(t *testing.T) {
 		for i := range got.NumField() {
 			name := got.Type().Field(i).Name
 			assert.NotZero(t, got.Field(i).Interface(), "%s: the test does not exercise it", name)
-			assert.Equal(t, want.FieldByName(name).Interface(), got.Field(i).Interface(), name)
+			assert.EqualValues(t, want.FieldByName(name).Interface(), got.Field(i).Interface(), name)
 		}
 	})
 }

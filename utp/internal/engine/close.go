@@ -161,7 +161,7 @@ func (c *Conn) handleReset(p *wire.Packet) {
 		// our numbers, but it knows its own.
 		valid = true
 	}
-	if !valid {
+	if c.probeRefused(p) || !valid && !c.resetWithoutNumber(p) {
 		c.stats.Invalid++
 		return
 	}

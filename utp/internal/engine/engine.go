@@ -33,6 +33,7 @@ type Params struct {
 	IdleTimeout       time.Duration // zero: off
 	Linger            time.Duration
 	CongestionControl CongestionControl
+	Dialect           Dialect // AutoDialect: whatever the peer speaks
 	Memory            Memory
 }
 
@@ -93,6 +94,8 @@ type Conn struct {
 	initiator bool
 	ownKind   bool // the peer sent a Hello
 	ipv6      bool
+	dialect   Dialect
+	offer     offer
 
 	connIDRecv, connIDSend uint16     // connection_id to receive and to send with
 	iss, irs               wire.SeqNr // first sequence numbers, ours and the peer's
@@ -195,6 +198,7 @@ type Stats struct {
 	RecvBuffered              int
 	Datagram                  int // largest datagram known to pass
 	OwnKind                   bool
+	Dialect                   Dialect
 }
 
 // Stats returns a snapshot.
@@ -211,6 +215,7 @@ func (c *Conn) Stats() Stats {
 	s.RecvBuffered = c.in.len + c.ahead.bytes
 	s.Datagram = c.mtu.current
 	s.OwnKind = c.ownKind
+	s.Dialect = c.dialect
 	return s
 }
 

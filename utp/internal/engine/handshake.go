@@ -43,6 +43,9 @@ func (c *Conn) Connect(now Time, p *Params, id Identity) {
 	// The SYN carries X and the initiator receives with it; everything else it
 	// sends carries X + 1. BEP 29's prose has this the wrong way round.
 	c.connIDRecv, c.connIDSend = id.ConnID, id.ConnID+1
+	if c.dialect = p.Dialect; c.punch() {
+		c.speakPunch()
+	}
 	c.out.una, c.out.nxt = c.iss+1, c.iss+1
 	c.lastHeard = now
 	c.synDue = true
@@ -53,6 +56,12 @@ func (c *Conn) Accept(now Time, p *Params, id Identity, syn *wire.Packet) {
 	c.init(p, id)
 	c.state = synRecv
 	c.connIDRecv, c.connIDSend = syn.ConnID+1, syn.ConnID
+	switch {
+	case p.Dialect == UTPPunch:
+		c.speakPunch()
+	case p.Dialect == BEP29 || !mayBePunchSyn(syn):
+		c.dialect = BEP29
+	}
 	// The SYN-ACK does not consume a sequence number: the first DATA has the
 	// same one.
 	c.out.una, c.out.nxt = c.iss, c.iss
@@ -71,9 +80,16 @@ func (c *Conn) Accept(now Time, p *Params, id Identity, syn *wire.Packet) {
 	c.ack.now()
 }
 
-// RepeatSynAck answers a duplicate of the SYN, with the same sequence number.
+// RepeatSyn sends the SYN once more, as it was: for a peer that speaks utp-punch's
+// dialect for certain. With others a repetition is a new Conn.
+func (c *Conn) RepeatSyn() { c.synDue = c.state == synSent }
+
+// RepeatSynAck answers the SYN, or a duplicate of it, with the same sequence number.
 func (c *Conn) RepeatSynAck() {
 	if c.state == synRecv {
+		if c.synAcks > 0 {
+			c.offer = offerBoth
+		}
 		c.ack.now()
 	}
 }
@@ -88,7 +104,8 @@ func (c *Conn) Calm() {
 
 // Expects reports whether a packet can be the answer to our SYN.
 func (c *Conn) Expects(p *wire.Packet) bool {
-	return c.state == synSent && p.AckNr == c.iss && (p.Type == wire.State || p.Type == wire.Reset)
+	return c.state == synSent && p.AckNr == c.iss &&
+		(p.Type == wire.State && c.Receives(p.ConnID) || p.Type == wire.Reset)
 }
 
 // handleSynSent is HandlePacket while our SYN is out: nothing but its
@@ -103,6 +120,7 @@ func (c *Conn) handleSynSent(now Time, p *wire.Packet) {
 	case wire.Reset:
 		c.close(Refused)
 	case wire.State:
+		c.decide(p)
 		c.irs = p.SeqNr
 		c.rcvNxt = p.SeqNr
 		if _, ok := p.Extensions.Hello(); ok {

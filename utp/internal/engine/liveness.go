@@ -17,7 +17,7 @@ const (
 // startLiveness arms the timers that watch an established connection. They are
 // armed lazily: a timer that fires early finds out and moves itself.
 func (c *Conn) startLiveness(now Time) {
-	if d := c.params.KeepAlive; d > 0 {
+	if d := c.keepAlive(); d > 0 {
 		c.timers.set(timerKeepAlive, now.Add(d))
 	}
 	if d := c.params.IdleTimeout; d > 0 {
@@ -25,12 +25,24 @@ func (c *Conn) startLiveness(now Time) {
 	}
 }
 
+// keepAlive is the interval of keepalives, zero for off.
+func (c *Conn) keepAlive() time.Duration {
+	if c.punch() {
+		return min(c.params.KeepAlive, punchKeepAlive)
+	}
+	return c.params.KeepAlive
+}
+
 // keepAliveTimeout sends a keepalive when the path was quiet: a STATE whose
 // ack_nr lags by one, libutp's form. Our own kind answers it, which also tells a
 // dead peer from an idle one.
 func (c *Conn) keepAliveTimeout(now Time) {
-	interval := c.params.KeepAlive
+	interval := c.keepAlive()
 	quiet := c.lastSent
+	if c.punch() && c.params.Timeout > 0 && now.Sub(c.lastHeard) >= c.params.Timeout {
+		c.abort(TimedOut) // it says something every 2 s
+		return
+	}
 	if c.ownKind {
 		quiet = min(c.lastSent, c.lastHeard)
 	}
@@ -50,7 +62,7 @@ func (c *Conn) keepAliveTimeout(now Time) {
 	c.askDue = true
 	if c.ownKind {
 		c.asked++
-		interval = c.params.KeepAlive / keepAliveRetry
+		interval = c.keepAlive() / keepAliveRetry
 	}
 	c.timers.set(timerKeepAlive, now.Add(interval))
 }

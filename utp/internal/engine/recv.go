@@ -45,6 +45,7 @@ func (c *Conn) HandlePacket(now Time, p *wire.Packet) {
 		return
 	}
 	if c.state == synRecv {
+		c.decide(p)
 		c.confirmed(now)
 	}
 	if c.isSynAck(p) {
@@ -80,8 +81,8 @@ func (c *Conn) plausible(p *wire.Packet) bool {
 	if c.state == synRecv {
 		lag = 2
 	}
-	if p.AckNr.After(c.out.nxt-1) || c.out.una.Diff(p.AckNr) > lag {
-		return false
+	if p.AckNr.After(c.out.nxt-1) || c.out.una.Diff(p.AckNr) > lag && !(c.punch() && c.state == connected) {
+		return false // utp-punch repeats packets as they were, however old
 	}
 	// After its FIN libtorrent's STATEs carry the FIN's number, libutp's the
 	// next: a STATE is taken for its acknowledgement, wherever it stands near.
@@ -166,7 +167,8 @@ func (c *Conn) handleData(now Time, p *wire.Packet) {
 		// libtorrent takes the acknowledgement of its FIN from nothing but a
 		// STATE or FIN.
 		c.ack.nowAlone()
-	case gap:
+	case gap, c.punch():
+		// utp-punch goes on when all it sent has been acknowledged.
 		c.ack.now()
 	default:
 		if at := c.ack.received(now); at != 0 {

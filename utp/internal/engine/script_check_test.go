@@ -55,17 +55,23 @@ func (tc *testConn) checkRule02(d *datagram) {
 	never(d.Type != wire.State && d.Type != wire.Reset && !tc.ownKind && d.seq-tc.acked > 900, "more than 900 outstanding")
 	never(tc.acceptor && tc.conn.state == synRecv && (d.Type != wire.State || d.seq != 1), "anything but the SYN-ACK before confirmation")
 	switch {
-	case d.Type == wire.State && tc.finSent && !tc.ownKind:
+	case d.Type == wire.State && tc.finSent && !tc.ownKind && !tc.utpPunch:
 		// The pair has a test of its own.
 		never(d.seq != tc.next && d.seq != tc.next-1, "a STATE with another number than that of the FIN and the next")
 	case d.Type == wire.State:
 		never(d.seq != tc.next, "a STATE with another number than the next")
 	}
 	id := tc.connID
-	if !tc.acceptor && d.Type != wire.Syn {
+	if d.Type != wire.Syn && tc.acceptor == tc.utpPunch {
 		id++
 	}
-	never(d.ConnID != id, "a wrong id")
+	undecided := tc.conn.Dialect() == AutoDialect
+	never(d.ConnID != id && !(undecided && d.ConnID == id^1), "a wrong id")
+	if tc.utpPunch && !undecided {
+		never(first != 0, "an extension to utp-punch")
+		never((d.Type == wire.Data || d.Type == wire.Fin) && d.seq-tc.acked > punchOutstanding, "more than 62 packets outstanding")
+		never((d.Type == wire.Data || d.Type == wire.Fin) && d.SeqNr == 0 && tc.acked != d.seq-1, "number 0 before all before it was acknowledged")
+	}
 }
 
 // checkStream checks that numbers are used once and in order, and that a packet

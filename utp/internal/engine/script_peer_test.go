@@ -30,8 +30,11 @@ func (tc *testConn) build(p packet) []byte {
 		SeqNr:         tc.peerBase + wire.SeqNr(seq),
 		AckNr:         tc.base + wire.SeqNr(ack),
 	}
-	if tc.acceptor && p.typ != wire.Syn {
+	if p.typ != wire.Syn && tc.acceptor != tc.utpPunch {
 		h.ConnID++
+	}
+	if tc.utpPunch {
+		h.TimestampDiff, h.Window = 0, punchWindow
 	}
 	if p.typ == wire.Syn {
 		h.AckNr, h.TimestampDiff = 0, 0
@@ -52,6 +55,11 @@ func (tc *testConn) build(p packet) []byte {
 		tc.peerNext = max(tc.peerNext, seq+1)
 	}
 	return putPacket(&h, tc.chain(p, ack), payload)
+}
+
+// unknown is how utp-punch answers a packet of a connection that it does not know.
+func (tc *testConn) unknown(id uint16) packet {
+	return packet{typ: wire.Reset, id: int(id), seq: -int(tc.peerBase), ack: -int(tc.base)}
 }
 
 // payload returns what packet seq of the peer carries, the same every time.

@@ -123,7 +123,7 @@ type testConn struct {
 	events Events
 	buf    [MaxChunk]byte
 
-	acceptor, ownKind, unconnected, ipv6 bool
+	acceptor, ownKind, utpPunch, unconnected, ipv6 bool
 
 	connID              uint16
 	startSeq, startPeer wire.SeqNr // first numbers on the wire
@@ -164,6 +164,7 @@ type option func(*testConn)
 
 func acceptor(tc *testConn)    { tc.acceptor = true }    // the engine accepts
 func ownKind(tc *testConn)     { tc.ownKind = true }     // the peer says Hello
+func utpPunch(tc *testConn)    { tc.utpPunch = true }    // the peer is utp-punch
 func unconnected(tc *testConn) { tc.unconnected = true } // the script does the handshake
 func ipv6(tc *testConn)        { tc.ipv6 = true }
 
@@ -213,7 +214,11 @@ func (tc *testConn) connect() {
 	tc.t.Helper()
 	if tc.acceptor {
 		tc.recv(packet{typ: wire.Syn, hello: tc.ownKind})
-		tc.want("a SYN is answered", packet{typ: wire.State, seq: 1, ack: 0, hello: tc.ownKind})
+		tc.want("a SYN is answered", packet{typ: wire.State, id: int(tc.connID), seq: 1, ack: 0, hello: tc.ownKind})
+		if tc.utpPunch {
+			tc.recv(tc.unknown(tc.connID + 1))
+			tc.want("and again, in its dialect", packet{typ: wire.State, id: int(tc.connID) + 1, seq: 1, ack: 0})
+		}
 		tc.advance(rtt)
 		tc.recv(packet{typ: wire.State})
 	} else {
@@ -226,7 +231,10 @@ func (tc *testConn) connect() {
 	}
 	require.True(tc.t, tc.conn.Connected())
 	require.Equal(tc.t, tc.ownKind, tc.conn.OwnKind())
-	require.Equal(tc.t, rtt, tc.conn.SRTT())
+	require.Equal(tc.t, tc.utpPunch, tc.conn.Dialect() == UTPPunch)
+	if !tc.utpPunch || !tc.acceptor {
+		require.Equal(tc.t, rtt, tc.conn.SRTT())
+	}
 }
 
 // everyPeer runs a script in both roles, against our own kind and others.
@@ -424,8 +432,8 @@ func (tc *testConn) handIn(b []byte) {
 			tc.capture(bytes.Clone(b[:t.Segment]))
 		}
 	default:
-		recv, send := tc.conn.ConnIDs()
-		if p.ConnID != recv && (p.ConnID != send || p.Type != wire.Reset) {
+		_, send := tc.conn.ConnIDs()
+		if !tc.conn.Receives(p.ConnID) && (p.ConnID != send || p.Type != wire.Reset) {
 			tc.fatalf("id %d leads to no connection", p.ConnID)
 		}
 		tc.conn.HandlePacket(tc.now, &p)

@@ -27,7 +27,7 @@ func (c *Conn) PollTransmit(now Time, b []byte) (t Transmit, ok bool) {
 		t, ok = c.sendSyn(now, b)
 	case synRecv:
 		if c.ack.due {
-			t, ok = c.sendState(now, b), true
+			t, ok = c.synAckRun(now, b), true
 			c.ack.sent()
 			if c.synAcks == 0 {
 				c.handshakeAt = now
@@ -64,7 +64,9 @@ func (c *Conn) sendConnected(now Time, b []byte) (Transmit, bool) {
 	if c.askDue {
 		c.askDue = false
 		h := c.header(now, wire.State, c.out.nxt)
-		h.AckNr--
+		if !c.punch() {
+			h.AckNr--
+		}
 		h.Put(b, 0)
 		return single(wire.HeaderSize), true
 	}
@@ -126,8 +128,12 @@ func (c *Conn) sendSyn(now Time, b []byte) (Transmit, bool) {
 	c.synDue = false
 	c.handshakeAt = now
 	h := c.header(now, wire.Syn, c.iss)
-	h.ConnID = c.connIDRecv
 	h.AckNr = 0
+	if c.punch() {
+		h.Put(b, 0)
+		return single(wire.HeaderSize), true
+	}
+	h.ConnID = c.connIDRecv
 	return single(putHello(b, &h)), true
 }
 
@@ -148,11 +154,11 @@ func (c *Conn) sendState(now Time, b []byte) Transmit {
 		return single(putHello(b, &h))
 	}
 	n, first := wire.HeaderSize, byte(0)
-	if c.ahead.count > 0 {
+	if c.ahead.count > 0 && !c.punch() {
 		first = wire.ExtSelectiveAck
 		n += putSack(b[n:min(len(b), c.mtu.current)], &c.ahead, c.rcvNxt, c.ownKind)
 	}
-	if !c.finSent || c.ownKind {
+	if !c.finSent || c.ownKind || c.punch() {
 		h.Put(b, first)
 		return single(n)
 	}
@@ -198,7 +204,7 @@ func (c *Conn) sendData(now Time, b []byte) (Transmit, bool) {
 	if c.unsent < c.buf.end {
 		return c.sendNew(now, b, budget)
 	}
-	if c.out.count() >= c.maxOutstanding() {
+	if c.slots() <= 0 {
 		return Transmit{}, false
 	}
 	c.finSent = true
@@ -234,10 +240,14 @@ func (c *Conn) sendBudget(now Time) (int, bool) {
 }
 
 func (c *Conn) maxOutstanding() int {
-	if c.ownKind {
+	switch {
+	case c.ownKind:
 		return reorderCapOwnKind
+	case c.punch():
+		return punchOutstanding
+	default:
+		return maxOutstanding
 	}
-	return maxOutstanding
 }
 
 // sendLost sends lost packets again: as many of equal length as fit.
@@ -289,7 +299,7 @@ func (c *Conn) repeatFin() {
 func (c *Conn) sendNew(now Time, b []byte, budget int) (Transmit, bool) {
 	c.limited = false
 	unsent := int(c.buf.end - c.unsent)
-	slots := c.maxOutstanding() - c.out.count()
+	slots := c.slots()
 	room := c.peerWindow - c.out.outstandingBytes()
 	if c.windowProbe {
 		room = max(room, c.segment())

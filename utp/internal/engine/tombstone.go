@@ -24,8 +24,7 @@ type Tombstone struct {
 	connIDSend     uint16
 	sndNxt, rcvNxt wire.SeqNr
 	window         uint32
-	finSent        bool
-	ownKind        bool
+	alone          bool // a STATE is sent once
 }
 
 // Tombstone returns what is to be kept of a connection that is Finished, and
@@ -34,16 +33,19 @@ func (c *Conn) Tombstone(now Time) (Tombstone, bool) {
 	if c.reason != Finished || !c.eof {
 		return Tombstone{}, false
 	}
+	reuse := max(2*c.rtt.srtt, minReuse)
+	if c.punch() {
+		reuse = punchReuse
+	}
 	return Tombstone{
-		Expires:    now.Add(tombstoneLife),
-		Reusable:   now.Add(max(2*c.rtt.srtt, minReuse)),
+		Expires:    now.Add(max(tombstoneLife, reuse)),
+		Reusable:   now.Add(reuse),
 		SynSeqNr:   c.SynSeqNr(),
 		connIDSend: c.connIDSend,
 		sndNxt:     c.out.nxt,
 		rcvNxt:     c.rcvNxt,
 		window:     uint32(c.window.promised()),
-		finSent:    c.finSent,
-		ownKind:    c.ownKind,
+		alone:      !c.finSent || c.ownKind || c.punch(),
 	}, true
 }
 
@@ -63,7 +65,7 @@ func (t *Tombstone) Reply(now Time, p *wire.Packet, b []byte) Transmit {
 		SeqNr:         t.sndNxt,
 		AckNr:         t.rcvNxt - 1,
 	}
-	if t.ownKind || !t.finSent {
+	if t.alone {
 		h.Put(b, 0)
 		return single(wire.HeaderSize)
 	}
