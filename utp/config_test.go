@@ -40,6 +40,7 @@ func TestConfigValidate(t *testing.T) {
 		{Config{Linger: 5}, "Linger", "5ns"},
 		{Config{Backlog: -5}, "Backlog", "-5"},
 		{Config{CongestionControl: 77}, "CongestionControl", "CongestionControl(77)"},
+		{Config{Dialect: 3}, "Dialect", "Dialect(3)"},
 	} {
 		err := tc.config.Validate()
 		if tc.field == "" {

@@ -107,7 +107,7 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 		r.unroutable(route, p)
 		return false
 	}
-	if echoed && c.dial != nil && engine.IsPunchReset(p) {
+	if c.dial != nil && engine.IsPunchReset(p) && e.config.Dialect != BEP29 {
 		c.dial.undelivered(c) // no number tells that it is no forgery
 	}
 	if c.route.Local != route.Local && !echoed {

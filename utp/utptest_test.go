@@ -101,6 +101,7 @@ type packet struct {
 	route    Route
 	fragment any    // want: bool
 	by       sentBy // want
+	punch    bool   // recv: as utp-punch sends it
 }
 
 // datagram is one that the Endpoint sent.
@@ -330,6 +331,9 @@ func (te *testEndpoint) build(route Route, p *packet) []byte {
 		Window:        uint32(number(p.window, 1<<20)),
 		SeqNr:         wire.SeqNr(number(p.seq, 0)),
 		AckNr:         wire.SeqNr(number(p.ack, 0)),
+	}
+	if p.punch {
+		h.TimestampDiff, h.Window = 0, 262144
 	}
 	b := make([]byte, wire.HeaderSize)
 	if p.hello == true {

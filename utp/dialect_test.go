@@ -1,0 +1,236 @@
+package utp
+
+import (
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"utppunch/utp/internal/wire"
+)
+
+func TestDialectString(t *testing.T) {
+	require.Equal(t, "auto", AutoDialect.String())
+	require.Equal(t, "BEP 29", BEP29.String())
+	require.Equal(t, "utp-punch", UTPPunch.String())
+	require.Equal(t, "Dialect(9)", Dialect(9).String())
+}
+
+// punchSyn is a SYN of utp-punch, with id X, and punchReset how it answers a STATE
+// with that id.
+func punchSyn(id int) packet {
+	return packet{typ: wire.Syn, id: id, seq: 700, punch: true}
+}
+
+func punchReset(id int) packet {
+	return packet{typ: wire.Reset, id: id + 1, punch: true}
+}
+
+// acceptPunch has utp-punch dial, with an id.
+func (te *testEndpoint) acceptPunch(id int) *Conn {
+	te.t.Helper()
+	te.recv(alice, punchSyn(id))
+	te.want("BEP 29 first", packet{typ: wire.State, id: id, ack: 700})
+	te.recv(alice, punchReset(id))
+	synAck := te.want("its own, when that was refused", packet{typ: wire.State, id: id + 1, ack: 700})
+	accept := te.accept()
+	accept.wantNotDone("nothing proves its address")
+	te.recv(alice, packet{typ: wire.Data, id: id, seq: 701, ack: int(synAck.SeqNr - 1), payload: "hello", punch: true})
+	te.want("its DATA is acknowledged", packet{typ: wire.State, id: id + 1, ack: 701})
+	c := accept.value("it has proved it")
+	require.Equal(te.t, UTPPunch, c.Stats().Dialect)
+	return c
+}
+
+func TestPunchDials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		c := te.acceptPunch(4000)
+		b := make([]byte, 9)
+		n, err := c.Read(b)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(b[:n]))
+
+		te.recv(alice, punchSyn(4000))
+		te.wantNothing("a late duplicate of its SYN")
+		te.recv(alice, packet{typ: wire.State, id: 4001})
+		te.want("the other id is nobody's", packet{typ: wire.Reset, id: 4001})
+		require.Equal(t, 1, te.Stats().Conns)
+
+		// With the next id another one may dial, in whatever dialect.
+		te.recv(alice, packet{typ: wire.Syn, id: 4000, seq: 9})
+		te.want("that of BEP 29 is free", packet{typ: wire.State, id: 4000, ack: 9})
+		require.Equal(t, 2, te.Stats().Conns)
+
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("it is told in its dialect", packet{typ: wire.Reset, id: 4001})
+		te.recv(alice, packet{typ: wire.Reset, id: 4001, seq: 10})
+		te.wantNoConns("neither is left")
+	})
+}
+
+func TestPunchLikeSynOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		te.recv(alice, punchSyn(4000))
+		synAck := te.want("BEP 29 first", packet{typ: wire.State, id: 4000})
+		te.recv(alice, punchSyn(4000))
+		te.want("it is repeated", packet{typ: wire.State, id: 4000, seq: int(synAck.SeqNr)})
+		te.want("in both dialects", packet{typ: wire.State, id: 4001, seq: int(synAck.SeqNr)})
+		te.recv(alice, packet{typ: wire.Reset, id: 4001, seq: 33, ack: int(synAck.SeqNr)})
+		accept := te.accept()
+		te.recv(alice, packet{typ: wire.State, id: 4001, seq: 701, ack: int(synAck.SeqNr - 1)})
+		c := accept.value("the other RESET said nothing about it")
+		require.Equal(t, BEP29, c.Stats().Dialect)
+		te.recv(alice, packet{typ: wire.State, id: 4000})
+		te.want("the other id is nobody's", packet{typ: wire.Reset, id: 4000})
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("it is told in its dialect", packet{typ: wire.Reset, id: 4000})
+	})
+}
+
+// The id that it is found to receive with may be another's by then.
+func TestPunchDialsWithAnIDThatIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		te.recv(alice, punchSyn(4000))
+		synAck := te.want("BEP 29 first", packet{typ: wire.State, id: 4000})
+		te.recv(alice, packet{typ: wire.Syn, id: 3999, seq: 9})
+		te.want("which receives with 4000", packet{typ: wire.State, id: 3999})
+		te.recv(alice, packet{typ: wire.State, id: 4000, seq: 701, ack: int(synAck.SeqNr - 1), punch: true})
+		require.Equal(t, 2, te.Stats().Conns)
+		te.recv(alice, packet{typ: wire.Reset, id: 4000, seq: 10})
+		te.recv(alice, packet{typ: wire.State, id: 4000, seq: 701, ack: int(synAck.SeqNr - 1), punch: true})
+		accept := te.accept()
+		c := accept.value("now it is its own")
+		require.Equal(t, UTPPunch, c.Stats().Dialect)
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("it is told in its dialect", packet{typ: wire.Reset, id: 4001})
+	})
+}
+
+func TestDialPunch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		lost := te.want("SYN", packet{typ: wire.Syn})
+		te.advance(time.Second)
+		syn := te.want("another", packet{typ: wire.Syn})
+		id := int(syn.ConnID)
+		require.Zero(t, id%2)
+		te.recv(alice, packet{typ: wire.State, id: id + 1, seq: 900, ack: int(syn.SeqNr), punch: true})
+		te.want("the other attempt is given up, in its dialect", packet{typ: wire.Reset, id: int(lost.ConnID)})
+		te.want("this one is confirmed", packet{typ: wire.State, id: id, ack: 899})
+		c := dial.value("it is connected")
+		require.Equal(t, UTPPunch, c.Stats().Dialect)
+		require.Equal(t, 1, te.Stats().Conns)
+
+		te.recv(alice, packet{typ: wire.Data, id: id + 1, seq: 900, ack: int(syn.SeqNr), payload: "hi", punch: true})
+		te.want("DATA is acknowledged", packet{typ: wire.State, id: id, ack: 900})
+		te.recv(alice, packet{typ: wire.State, id: id, punch: true})
+		te.want("the other id is nobody's", packet{typ: wire.Reset, id: id})
+		te.want("whatever the dialect", packet{typ: wire.Reset, id: id + 1})
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("it is told in its dialect", packet{typ: wire.Reset, id: id})
+	})
+}
+
+// While the dialect is not known both ids have to be free.
+func TestDialLeavesRoomForBothDialects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		id := int(syn.ConnID)
+		te.recv(alice, packet{typ: wire.State, id: id + 1, seq: 900, ack: int(syn.SeqNr), punch: true})
+		te.want("it is confirmed", packet{typ: wire.State})
+		c := dial.value("it is connected, and receives with id + 1")
+		te.draw(syn.ConnID, 16)
+		dial = te.dial(alice)
+		syn = te.want("SYN", packet{typ: wire.Syn, id: int(uint16(id + 2))})
+		te.recv(alice, packet{typ: wire.Reset, id: int(syn.ConnID), ack: int(syn.SeqNr)})
+		require.ErrorIs(t, dial.err("refused"), syscall.ECONNREFUSED)
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("RESET", packet{typ: wire.Reset})
+	})
+}
+
+// A RESET without a number may be forged: that of one SYN does not refuse a dial.
+func TestDialRefusedByPunch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		first := te.want("SYN", packet{typ: wire.Syn})
+		te.recv(alice, punchReset(int(first.ConnID)), punchReset(int(first.ConnID)))
+		dial.wantNotDone("one of these can be forged")
+		second := te.want("another attempt, at once", packet{typ: wire.Syn})
+		te.recv(alice, punchReset(int(second.ConnID)))
+		wantDialError(t, dial.err("both are refused"), syscall.ECONNREFUSED, "nobody listens")
+		te.ignore("RESETs that give up")
+	})
+}
+
+func TestSynOfPunchWithoutListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.recv(alice, punchSyn(4000))
+		te.want("refused", packet{typ: wire.Reset, id: 4000, ack: 700})
+		te.want("in both dialects", packet{typ: wire.Reset, id: 4001, ack: 700})
+	})
+}
+
+func TestPinnedDialect(t *testing.T) {
+	t.Run("utp-punch dials", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+			te.listen()
+			te.recv(alice, packet{typ: wire.Syn, id: 4001, seq: 1, punch: true})
+			te.wantNothing("its ids are even")
+			te.recv(alice, packet{typ: wire.Syn, id: 4000, seq: 1})
+			synAck := te.want("in its dialect, whatever it looks like", packet{typ: wire.State, id: 4001})
+			accept := te.accept()
+			te.recv(alice, packet{typ: wire.State, id: 4000, seq: 2, ack: int(synAck.SeqNr - 1)})
+			c := accept.value("it is confirmed")
+			require.NoError(t, c.SetLinger(0))
+			require.NoError(t, c.Close())
+			te.want("RESET", packet{typ: wire.Reset, id: 4001})
+		})
+	})
+	t.Run("utp-punch is dialled", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+			dial := te.dial(alice)
+			syn := te.want("a plain SYN", packet{typ: wire.Syn, hello: false})
+			te.wantAfter(time.Second, "the same again", packet{typ: wire.Syn, id: int(syn.ConnID), seq: int(syn.SeqNr)})
+			te.wantAfter(2*time.Second, "the same again", packet{typ: wire.Syn, id: int(syn.ConnID), seq: int(syn.SeqNr)})
+			te.recv(alice, punchReset(int(syn.ConnID)))
+			te.want("once more", packet{typ: wire.Syn, id: int(syn.ConnID), seq: int(syn.SeqNr)})
+			te.recv(alice, punchReset(int(syn.ConnID)))
+			wantDialError(t, dial.err("twice"), syscall.ECONNREFUSED, "nobody listens")
+			te.ignore("RESET")
+		})
+	})
+	t.Run("BEP 29", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			te := newTestEndpoint(t, &Config{Dialect: BEP29})
+			te.listen()
+			te.recv(alice, punchSyn(4000), punchSyn(4000))
+			te.want("one answer", packet{typ: wire.State, id: 4000})
+			te.recv(alice, packet{typ: wire.State, id: 4000, punch: true})
+			te.want("that id is nobody's", packet{typ: wire.Reset, id: 4000})
+			te.wantNothing("in one dialect")
+			te.recv(alice, packet{typ: wire.Reset, id: 4001, seq: 701})
+			te.wantNoConns("it has gone")
+		})
+	})
+}
