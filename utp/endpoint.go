@@ -43,7 +43,7 @@ type Endpoint struct {
 	params6      *engine.Params
 	outgoing     sync.Pool // of *outgoing
 	conds        sync.Pool // of *sharedCond, for waiters
-	dialTimers   sync.Pool // of *time.Timer, for Dial
+	dialTimers   sync.Pool // of *time.Timer, for Dial; fresh ones would leave gaps between those of connections
 	memory       memory
 	accepted     atomic.Uint64
 	dialed       atomic.Uint64
