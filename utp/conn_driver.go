@@ -185,7 +185,7 @@ func (c *Conn) report(r report, dial *dialing) {
 		e.ended(c)
 	}
 	if r&(reportEstablished|reportEnded) != 0 && dial != nil {
-		dial.report(c)
+		dial.report()
 	}
 }
 

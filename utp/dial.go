@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,35 +24,50 @@ var synIntervals = [...]time.Duration{
 
 // dialing is where the attempts of one dial report.
 type dialing struct {
-	reports chan *Conn
-	won     atomic.Bool // one of them is established
-	refused chan error  // by the system: the SYN cannot be sent
-	lost    chan *Conn  // an ICMP message says that its SYN did not arrive
+	won     atomic.Bool   // one of them is established
+	news    chan struct{} // of capacity 1: an attempt has changed, or what follows
+	repeats bool          // there is one attempt, which repeats its SYN
+
+	mu sync.Mutex // a leaf
+	// guarded by mu
+	lost  *Conn // the attempt that an ICMP message says has not arrived
+	again bool  // therefore the next one is to be made at once
+	err   error // why the dial cannot succeed
 }
 
-// undelivered notes an ICMP message about the SYN of c.
-func (d *dialing) undelivered(c *Conn) {
+func (d *dialing) report() {
 	select {
-	case d.lost <- c:
-	default: // enough of them
+	case d.news <- struct{}{}:
+	default: // it is known that there is something
 	}
 }
 
+// undelivered notes an ICMP message about the SYN of c, or a RESET of utp-punch. It
+// can be forged, or of the moment: another attempt is made at once. When that does
+// not arrive either the dial is refused.
+func (d *dialing) undelivered(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.lost == nil:
+		d.lost, d.again = c, true
+	case d.lost == c && (!d.repeats || d.again):
+		return // the same once more
+	default:
+		d.err = errno("connect", syscall.ECONNREFUSED)
+	}
+	d.report()
+}
+
+// fail notes that the system will not send the SYN.
 func (d *dialing) fail(err error) {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
-	select {
-	case d.refused <- err:
-	default:
-	}
-}
-
-func (d *dialing) report(c *Conn) {
-	select {
-	case d.reports <- c:
-	default: // the dial has ended
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+	d.report()
 }
 
 // Dial connects to route.Remote. Without an answer it gives up after 30 s with
@@ -73,8 +89,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx)
 	}
-	// An attempt can report that it is established and that it has ended.
-	d := &dialing{reports: make(chan *Conn, 2*len(synIntervals)), refused: make(chan error, 1), lost: make(chan *Conn, 8)}
+	d := &dialing{news: make(chan struct{}, 1), repeats: e.config.Dialect == UTPPunch}
 	attempts := make([]*Conn, 0, len(synIntervals))
 	var winner *Conn
 	defer func() {
@@ -85,11 +100,13 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 			}
 		}
 	}()
-	var lost *Conn
-	timer := time.NewTimer(synIntervals[0])
-	defer timer.Stop()
+	timer := e.dialTimers.Get().(*time.Timer)
+	defer func() {
+		timer.Stop()
+		e.dialTimers.Put(timer)
+	}()
 	for _, interval := range synIntervals {
-		if len(attempts) > 0 && e.config.Dialect == UTPPunch {
+		if len(attempts) > 0 && d.repeats {
 			attempts[0].repeatSyn()
 		} else {
 			c, err := e.attempt(route, d, len(attempts) == 0)
@@ -100,7 +117,7 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 		}
 		timer.Reset(interval)
 		var err error
-		if winner, err = e.await(ctx, d, timer.C, &lost); winner != nil || err != nil {
+		if winner, err = d.await(ctx, timer.C, attempts); winner != nil || err != nil {
 			return winner, err
 		}
 	}
@@ -109,46 +126,53 @@ func (e *Endpoint) connect(ctx context.Context, route Route) (*Conn, error) {
 
 // await waits until an attempt is established or the dial has failed. Neither is
 // returned when it is time for the next attempt.
-//
-// An ICMP message that an attempt did not arrive can be forged, or of the moment, as
-// can utp-punch's RESET: lost keeps that attempt, and another is made at once. When
-// that does not arrive either the dial is refused.
-func (e *Endpoint) await(ctx context.Context, d *dialing, next <-chan time.Time, lost **Conn) (*Conn, error) {
+func (d *dialing) await(ctx context.Context, next <-chan time.Time, attempts []*Conn) (*Conn, error) {
 	for {
+		if c, err := d.result(attempts); c != nil || err != nil {
+			return c, err
+		}
+		if d.goOn() {
+			return nil, nil
+		}
 		select {
-		case c := <-d.reports:
-			if ok, err := c.dialResult(); err != nil {
-				return nil, err
-			} else if ok {
-				return c, nil
-			}
+		case <-d.news:
 		case <-next:
 			return nil, nil
-		case err := <-d.refused:
-			return nil, err
-		case c := <-d.lost:
-			switch *lost {
-			case nil:
-				*lost = c
-				return nil, nil
-			case c:
-				if e.config.Dialect != UTPPunch {
-					continue // the same once more
-				}
-				fallthrough
-			default:
-				return nil, errno("connect", syscall.ECONNREFUSED)
-			}
 		case <-ctx.Done():
-			for len(d.reports) > 0 {
-				c := <-d.reports
-				if ok, _ := c.dialResult(); ok {
-					return c, nil
-				}
+			if c, _ := d.result(attempts); c != nil {
+				return c, nil
 			}
 			return nil, contextError(ctx)
 		}
 	}
+}
+
+// goOn reports, once, whether the next attempt is to be made at once.
+func (d *dialing) goOn() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again := d.again
+	d.again = false
+	return again
+}
+
+// result returns the attempt that is established, or why the dial cannot succeed.
+func (d *dialing) result(attempts []*Conn) (*Conn, error) {
+	d.mu.Lock()
+	err := d.err
+	d.mu.Unlock()
+	// The errors first: an attempt that finds another one established is aborted.
+	for _, c := range attempts {
+		if err == nil {
+			err = c.dialError()
+		}
+	}
+	for _, c := range attempts {
+		if c.dialled() {
+			return c, nil
+		}
+	}
+	return nil, err
 }
 
 // attempt sends one SYN, the first of a dial or a later one.
@@ -213,19 +237,21 @@ func (c *Conn) repeatSyn() {
 	c.unlock()
 }
 
-// dialResult reports whether an attempt is established, or why its dial cannot
-// succeed.
-func (c *Conn) dialResult() (ok bool, err error) {
+// dialled reports whether an attempt is established.
+func (c *Conn) dialled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch r := c.engine.Reason(); {
-	case c.established:
-		return true, nil
-	case r == engine.Refused || r == engine.Aborted:
-		return false, reasonError("connect", r)
-	default:
-		return false, nil
+	return c.established
+}
+
+// dialError returns why the dial of an attempt cannot succeed.
+func (c *Conn) dialError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.engine.Reason(); r == engine.Refused || r == engine.Aborted {
+		return reasonError("connect", r)
 	}
+	return nil
 }
 
 // giveUp ends an attempt that is not wanted any more. The peer is told: libutp

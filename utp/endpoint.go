@@ -43,6 +43,7 @@ type Endpoint struct {
 	params6      *engine.Params
 	outgoing     sync.Pool // of *outgoing
 	conds        sync.Pool // of *sharedCond, for waiters
+	dialTimers   sync.Pool // of *time.Timer, for Dial; fresh ones would leave gaps between those of connections
 	memory       memory
 	accepted     atomic.Uint64
 	dialed       atomic.Uint64
@@ -94,6 +95,7 @@ func NewEndpoint(config *Config, w PacketWriter, bound func() net.Addr) (*Endpoi
 	e.params6 = config.params(&e.memory, true)
 	e.outgoing.New = func() any { return &outgoing{buf: make([]byte, engine.MaxChunk)} }
 	e.conds.New = func() any { return new(sharedCond) }
+	e.dialTimers.New = func() any { return time.NewTimer(0) }
 	e.empty.L = &e.mu
 	e.table.init()
 	e.halfOpen.init()

@@ -20,8 +20,8 @@ type Receiver struct {
 	now      engine.Time
 	packet   wire.Packet
 	conn     *Conn  // locked
-	route    Route  // that led to it
-	id       uint16 // as well
+	route    Route  // of its packets
+	id       uint16 // of its packets
 	resets   resetBudget
 }
 

@@ -61,9 +61,10 @@ type entry struct {
 	tomb *tombstone
 }
 
-// table routes packets to connections. A key leads to a chain of those that differ
-// by their places, nearly always of one. Nobody shares a place: neither
-// connections nor tombstones.
+// table routes packets to connections, and knows them all. A key leads to a chain
+// of those that differ by their places, nearly always of one: an entry without the
+// local address is half as large, and a dialled connection needs only one. Nobody
+// shares a place, neither connections nor tombstones.
 //
 // It does no locking: Endpoint.mu guards it.
 type table struct {

@@ -110,7 +110,6 @@ type Conn struct {
 	readClosed   bool // received data is thrown away
 	hurried      bool // Hurry was called
 	undelivered  bool // closed before all was acknowledged
-	handshakeAt  Time // when SYN or first SYN-ACK left
 	synAckAckAt  Time // when a SYN-ACK was last answered
 	lastSent     Time
 	lastHeard    Time

@@ -111,7 +111,7 @@ func (f *fuzzPair) start() {
 
 // hold keeps a datagram that x sends. A probe of the path's MTU may vanish.
 func (f *fuzzPair) hold(x *peer, pkt *wire.Packet) bool {
-	if size := wire.HeaderSize + len(pkt.Payload); x.out.mtu > 0 && size > x.out.mtu && size == x.conn.mtu.probe {
+	if size := wire.HeaderSize + len(pkt.Payload); x.out.mtu > 0 && size > x.out.mtu && size == int(x.conn.mtu.probe) {
 		return true
 	}
 	d := make([]byte, wire.HeaderSize, wire.HeaderSize+len(pkt.Payload))

@@ -33,7 +33,6 @@ func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
 type inflight struct {
 	ring        []record // power of two, indexed by sequence number
 	sent, lost  recordList
-	sackedBytes int
 	sackedCount uint16
 	maxCount    uint16 // most packets ever outstanding
 	una, nxt    wire.SeqNr
@@ -122,14 +121,12 @@ func (f *inflight) markSacked(seq wire.SeqNr) {
 	f.unlist(seq)
 	r.flags = r.flags&^recordLost | recordSacked
 	f.sackedCount++
-	f.sackedBytes += int(r.length)
 }
 
 // pop removes the oldest record.
 func (f *inflight) pop() {
-	if r := f.at(f.una); r.has(recordSacked) {
+	if f.at(f.una).has(recordSacked) {
 		f.sackedCount--
-		f.sackedBytes -= int(r.length)
 	} else {
 		f.unlist(f.una)
 	}

@@ -19,8 +19,8 @@ const (
 // data in one larger packet, with fragmentation forbidden, a step. A lost probe
 // ends the search; its packet is sent again with fragmentation allowed.
 type mtu struct {
-	current int // largest datagram known to pass
-	probe   int // size of the probe in flight, zero if none
+	current int    // largest datagram known to pass
+	probe   uint16 // size of the probe in flight, zero if none
 	steps   [2]uint16
 	step    uint8 // next entry of steps
 	cut     bool  // even minDatagram does not: anything may be fragmented
@@ -50,10 +50,10 @@ func (m *mtu) next() int {
 	return 0
 }
 
-func (m *mtu) probeSent(size int) { m.probe = size }
+func (m *mtu) probeSent(size int) { m.probe = uint16(size) }
 
 func (m *mtu) probeAcked() {
-	m.current, m.probe = m.probe, 0
+	m.current, m.probe = int(m.probe), 0
 	m.step++
 }
 

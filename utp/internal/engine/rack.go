@@ -15,8 +15,8 @@ const dupThresh = 3
 // the reordering window stays at a quarter of the smallest round trip.
 type rack struct {
 	xmitTS         Time          // RACK.xmit_ts: last transmission of the most recently sent packet delivered
-	endSeq         wire.SeqNr    // RACK.end_seq: its number
 	rtt            time.Duration // RACK.rtt
+	endSeq         wire.SeqNr    // RACK.end_seq: its number
 	known          bool          // the fields above are set
 	fack           wire.SeqNr    // RACK.fack: highest number delivered
 	facked         bool          // it is set

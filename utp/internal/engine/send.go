@@ -29,9 +29,6 @@ func (c *Conn) PollTransmit(now Time, b []byte) (t Transmit, ok bool) {
 		if c.ack.due {
 			t, ok = c.synAckRun(now, b), true
 			c.ack.sent()
-			if c.synAcks == 0 {
-				c.handshakeAt = now
-			}
 			c.synAcks = min(c.synAcks+1, 2)
 		}
 	case connected:
@@ -126,7 +123,6 @@ func (c *Conn) sendSyn(now Time, b []byte) (Transmit, bool) {
 		return Transmit{}, false
 	}
 	c.synDue = false
-	c.handshakeAt = now
 	h := c.header(now, wire.Syn, c.iss)
 	h.AckNr = 0
 	if c.punch() {
