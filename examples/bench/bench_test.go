@@ -74,7 +74,7 @@ func TestEverything(t *testing.T) {
 	for _, key := range []string{"Cores", "CPU", "Kernel", "OS", "Arch", "Go", "Load", "Modules"} {
 		require.Contains(t, got.Machine, key)
 	}
-	for _, key := range []string{"Server", "Runs", "Duration", "Idle", "Env", "RcvBuf"} {
+	for _, key := range []string{"Server", "Runs", "Duration", "Idle", "Env", "RcvBuf", "SndBuf"} {
 		require.Contains(t, got.Options, key)
 	}
 	next := 0
@@ -147,7 +147,7 @@ func TestServeAndClient(t *testing.T) {
 	require.Zero(t, code, "%s\n%s", stdout, stderr)
 	for _, want := range []string{
 		"server at " + s.address + ", 2 runs of 50ms each",
-		"ours with GODEBUG=madvdontneed=1; our receive buffers 100000 bytes",
+		"ours with GODEBUG=madvdontneed=1; UDP receive buffers 100000 bytes (SO_RCVBUF)",
 		"one: one connection, one way (Gbit/s, more is better)",
 	} {
 		require.Contains(t, stdout, want)

@@ -42,6 +42,7 @@ type results struct {
 		Idle     int
 		Env      []string
 		RcvBuf   int
+		SndBuf   int
 	}
 	Samples []sample
 }
@@ -54,7 +55,8 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	}
 	all := &results{Machine: thisMachine(), Samples: []sample{}}
 	all.Options.Server, all.Options.Runs, all.Options.Duration = o.server, o.runs, o.duration.Seconds()
-	all.Options.Idle, all.Options.Env, all.Options.RcvBuf = o.idle, o.env, o.rcvbuf
+	all.Options.Idle, all.Options.Env = o.idle, o.env
+	all.Options.RcvBuf, all.Options.SndBuf = o.buffers.recv, o.buffers.send
 	printHead(stdout, all, o)
 	if o.server == "" {
 		server, err := startServer(ctx)
@@ -123,12 +125,18 @@ func (s *sample) outcome() string {
 
 // takeOne runs the client's half once, in its process.
 func takeOne(ctx context.Context, o *options, m *measurement, name string, run int) sample {
-	task := clientTask{Server: o.server, Spec: spec{Measurement: m.name, Contestant: name, Duration: o.duration}}
+	task := clientTask{Server: o.server, Spec: spec{
+		Measurement: m.name,
+		Contestant:  name,
+		RcvBuf:      o.buffers.recv,
+		SndBuf:      o.buffers.send,
+		Duration:    o.duration,
+	}}
 	if m.name == "idle" {
 		task.Spec.Idle = o.idle
 	}
 	if name == "utp" {
-		task.Spec.Env, task.Spec.RcvBuf, task.Spec.Profile = o.env, o.rcvbuf, o.profile != ""
+		task.Spec.Env, task.Spec.Profile = o.env, o.profile != ""
 	}
 	result, err := runHalf(ctx, &task)
 	if err == nil && task.Spec.Profile && result.Sample.Error == "" {

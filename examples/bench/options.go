@@ -19,7 +19,7 @@ type options struct {
 	duration     time.Duration
 	idle         int
 	env          []string
-	rcvbuf       int
+	buffers      buffers
 	json         string
 	profile      string
 }
@@ -42,7 +42,11 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 		o.env = append(o.env, s)
 		return checkEnv(s)
 	})
-	flags.IntVar(&o.rcvbuf, "rcvbuf", 0, "the receive buffer of our sockets (SO_RCVBUF), in `bytes`; 0: as the library does")
+	offload := flags.Bool("offload", true, "let ours use the system's UDP segmentation offload; -offload=false sets "+
+		strings.Join(noOffload, " and ")+"\nin its processes, and leaves others as they are")
+	flags.IntVar(&o.buffers.recv, "rcvbuf", 0, "the receive buffers of all UDP sockets (SO_RCVBUF), in `bytes`; 0: as each contestant does;\n"+
+		"212992 is what Linux allows everybody. TCP is left alone")
+	flags.IntVar(&o.buffers.send, "sndbuf", 0, "the same for send buffers (SO_SNDBUF), in `bytes`")
 	if err := parse(flags, args, stdout); err != nil {
 		return nil, err
 	}
@@ -54,6 +58,9 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 				_ = flags.Set(name, value) // which cannot fail
 			}
 		}
+	}
+	if !*offload {
+		o.env = append(o.env, noOffload...)
 	}
 	var err error
 	if o.measurements, err = selectMeasurements(*measure); err != nil {
@@ -73,13 +80,17 @@ func (o *options) check(command string) error {
 	switch {
 	case command == "client" && o.server == "":
 		return errors.New("client needs -server")
-	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.rcvbuf < 0:
-		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf not below")
+	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.buffers.recv < 0 || o.buffers.send < 0:
+		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf and -sndbuf not below")
 	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):
 		return errors.New("-profile needs one measurement (-measure), and utp among the contestants")
 	}
-	return nil
+	return o.buffers.check()
 }
+
+// noOffload is what turns UDP segmentation offload off in our processes, for
+// sending and for receiving.
+var noOffload = []string{"UTPPUNCH_DISABLE_GSO=1", "UTPPUNCH_DISABLE_GRO=1"}
 
 // checkEnv refuses variables that have no business here: a server takes them
 // from whoever reaches its port.

@@ -29,8 +29,11 @@ func printHead(w io.Writer, r *results, o *options) {
 	if len(o.env) > 0 {
 		fmt.Fprintf(w, "; ours with %s", strings.Join(o.env, " "))
 	}
-	if o.rcvbuf > 0 {
-		fmt.Fprintf(w, "; our receive buffers %d bytes", o.rcvbuf)
+	if o.buffers.recv > 0 {
+		fmt.Fprintf(w, "; UDP receive buffers %d bytes (SO_RCVBUF)", o.buffers.recv)
+	}
+	if o.buffers.send > 0 {
+		fmt.Fprintf(w, "; UDP send buffers %d bytes (SO_SNDBUF)", o.buffers.send)
 	}
 	fmt.Fprint(w, "\nA ratio is our value, or another's, divided by that of TCP or quic-go. CPU is user and system time of both ends.\n")
 }

@@ -12,7 +12,8 @@ type spec struct {
 	Measurement string
 	Contestant  string
 	Env         []string // for the processes of the two halves
-	RcvBuf      int      // bytes; zero: not set
+	RcvBuf      int      // bytes, of UDP sockets; zero: not set
+	SndBuf      int      // the same
 	Duration    time.Duration
 	Idle        int // connections
 	Profile     bool
