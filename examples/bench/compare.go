@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -36,7 +37,8 @@ type sample struct {
 type results struct {
 	Machine machine
 	Options struct {
-		Server   string // empty: over loopback
+		Server   string // empty: one was started
+		Link     string
 		Runs     int
 		Duration float64 // seconds
 		Idle     int
@@ -53,13 +55,19 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	if err != nil {
 		return err
 	}
+	between, err := newLink(o)
+	if err != nil {
+		return err
+	}
+	defer between.close()
 	all := &results{Machine: thisMachine(), Samples: []sample{}}
+	all.Options.Link = between.name
 	all.Options.Server, all.Options.Runs, all.Options.Duration = o.server, o.runs, o.duration.Seconds()
 	all.Options.Idle, all.Options.Env = o.idle, o.env
 	all.Options.RcvBuf, all.Options.SndBuf = o.buffers.recv, o.buffers.send
 	printHead(stdout, all, o)
 	if o.server == "" {
-		server, err := startServer(ctx)
+		server, err := startServer(ctx, between)
 		if err != nil {
 			return err
 		}
@@ -68,7 +76,7 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	}
 	failures := 0
 	for _, m := range o.measurements {
-		samples := take(ctx, o, m)
+		samples := take(ctx, o, between, m)
 		all.Samples = append(all.Samples, samples...)
 		if ctx.Err() != nil {
 			break
@@ -99,13 +107,13 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 }
 
 // take takes one measurement, of the contestants in turn.
-func take(ctx context.Context, o *options, m *measurement) (samples []sample) {
+func take(ctx context.Context, o *options, l *link, m *measurement) (samples []sample) {
 	for run := range o.runs {
 		for _, name := range o.contestants {
 			if !slices.Contains(m.contestants, name) {
 				continue
 			}
-			s := takeOne(ctx, o, m, name, run+1)
+			s := takeOne(ctx, o, l, m, name, run+1)
 			if ctx.Err() != nil {
 				return samples
 			}
@@ -124,7 +132,7 @@ func (s *sample) outcome() string {
 }
 
 // takeOne runs the client's half once, in its process.
-func takeOne(ctx context.Context, o *options, m *measurement, name string, run int) sample {
+func takeOne(ctx context.Context, o *options, l *link, m *measurement, name string, run int) sample {
 	task := clientTask{Server: o.server, Spec: spec{
 		Measurement: m.name,
 		Contestant:  name,
@@ -138,7 +146,7 @@ func takeOne(ctx context.Context, o *options, m *measurement, name string, run i
 	if name == "utp" {
 		task.Spec.Env, task.Spec.Profile = o.env, o.profile != ""
 	}
-	result, err := runHalf(ctx, &task)
+	result, err := runHalf(ctx, l, &task)
 	if err == nil && task.Spec.Profile && result.Sample.Error == "" {
 		err = errors.Join(
 			os.WriteFile(o.profile, result.ClientProfile, 0o666),
@@ -153,7 +161,7 @@ func takeOne(ctx context.Context, o *options, m *measurement, name string, run i
 }
 
 // runHalf runs a process that is the client's half.
-func runHalf(ctx context.Context, task *clientTask) (result clientResult, err error) {
+func runHalf(ctx context.Context, l *link, task *clientTask) (result clientResult, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, task.Spec.limit()+limitGrace, errHung)
 	defer cancel()
 	cmd, err := half(ctx, clientCommand, task.Spec.Env)
@@ -168,7 +176,7 @@ func runHalf(ctx context.Context, task *clientTask) (result clientResult, err er
 	if err != nil {
 		return result, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := l.startClient(cmd); err != nil {
 		return result, err
 	}
 	encodeErr := json.NewEncoder(stdin).Encode(task)
@@ -191,13 +199,13 @@ type runningServer struct {
 // serverGrace is how long a server may take to end.
 const serverGrace = 5 * time.Second
 
-// startServer starts a server on loopback.
-func startServer(ctx context.Context) (*runningServer, error) {
+// startServer starts a server at its end of the link.
+func startServer(ctx context.Context, l *link) (*runningServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "serve", "-listen", "127.0.0.1:0", "-until-eof")
+	cmd := exec.CommandContext(ctx, self, "serve", "-listen", net.JoinHostPort(l.host, "0"), "-until-eof")
 	cmd.Stderr = os.Stderr
 	cmd.WaitDelay = serverGrace
 	stdin, err := cmd.StdinPipe()
@@ -210,7 +218,7 @@ func startServer(ctx context.Context) (*runningServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := l.startServer(cmd); err != nil {
 		return nil, err
 	}
 	s := &runningServer{cmd: cmd, stdin: stdin}

@@ -13,6 +13,7 @@ import (
 // options is what the flags say.
 type options struct {
 	server       string // the address of a running server; empty: start one
+	netns        bool
 	contestants  []string
 	measurements []*measurement
 	runs         int
@@ -29,6 +30,8 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 	o := new(options)
 	flags := flag.NewFlagSet(strings.TrimSpace("bench "+command), flag.ContinueOnError)
 	flags.StringVar(&o.server, "server", "", "the `address` of a running \"bench serve\"; by default one is started")
+	flags.BoolVar(&o.netns, "netns", false, "measure between two network namespaces, which it makes for that, instead of over loopback: a veth\n"+
+		"pair with an MTU of 1500 bytes; Linux, as root, with ip of iproute2")
 	contestants := flags.String("contestants", strings.Join(contestantNames, ","), "who is measured, a `list`")
 	measure := flags.String("measure", "all", "what is measured, a `list` of names or beginnings of names out of:\n"+measurementHelp())
 	flags.IntVar(&o.runs, "runs", 5, "how often each measurement is taken, contestants in turn; the median is reported")
@@ -80,6 +83,8 @@ func (o *options) check(command string) error {
 	switch {
 	case command == "client" && o.server == "":
 		return errors.New("client needs -server")
+	case o.netns && o.server != "":
+		return errors.New("-netns starts both ends itself, and -server says that one is there; give one of them")
 	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.buffers.recv < 0 || o.buffers.send < 0:
 		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf and -sndbuf not below")
 	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):

@@ -21,11 +21,7 @@ func printHead(w io.Writer, r *results, o *options) {
 		fmt.Fprintf(w, ", load at start %s", m.Load)
 	}
 	fmt.Fprintf(w, "\n%s\n", strings.Join(m.Modules, ", "))
-	where := "loopback"
-	if o.server != "" {
-		where = "server at " + o.server
-	}
-	fmt.Fprintf(w, "%s, %d runs of %v each, contestants in turn; medians", where, o.runs, o.duration)
+	fmt.Fprintf(w, "%s\n%d runs of %v each, contestants in turn; medians", r.Options.Link, o.runs, o.duration)
 	if len(o.env) > 0 {
 		fmt.Fprintf(w, "; ours with %s", strings.Join(o.env, " "))
 	}

@@ -39,6 +39,7 @@ func TestOptions(t *testing.T) {
 		{[]string{"-env", "UTPPUNCH_DISABLE_GSO=1"}, ""},
 		{[]string{"-runs", "0"}, "above zero"},
 		{[]string{"-rcvbuf", "-1"}, "-rcvbuf and -sndbuf not below"},
+		{[]string{"-netns", "-server", "localhost:1"}, "-netns"},
 		{[]string{"-x"}, "-x"},
 		{[]string{"one"}, `"one" is no flag`},
 	} {
