@@ -172,6 +172,9 @@ func runHalf(ctx context.Context, l *link, task *clientTask) (result clientResul
 	if err != nil {
 		return result, err
 	}
+	// Its input ends and so does it, with its own process. Later it is killed.
+	cmd.Cancel = stdin.Close
+	cmd.WaitDelay = 2 * abandonGrace
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return result, err

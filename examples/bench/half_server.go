@@ -77,6 +77,7 @@ func startServing(task *serverTask, m *meter) (net.Listener, error) {
 	}
 	l, err := with.listen(task.Host)
 	if err == nil {
+		m.dropped = dropped(l)
 		go what.activity.serve(l, m)
 	}
 	return l, err

@@ -62,6 +62,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		err = serverHalf(os.Stdin, stdout)
 	case clientCommand:
 		err = clientHalf(ctx, os.Stdin, stdout)
+	case peerCommand:
+		err = peerHalf(ctx, os.Stdin, stdout)
 	case "help":
 		fmt.Fprint(stdout, usage)
 	default:

@@ -74,6 +74,10 @@ func printTable(w io.Writer, m *measurement, samples []sample) {
 		byValue := func(a, b sample) int { return cmp.Compare(a.Value, b.Value) }
 		cells = append(cells, figure(slices.MinFunc(own, byValue).Value)+"–"+figure(slices.MaxFunc(own, byValue).Value))
 		for _, key := range m.more {
+			if _, known := own[0].More[key]; !known {
+				cells = append(cells, "-")
+				continue
+			}
 			cells = append(cells, figure(median(own, func(s sample) float64 { return s.More[key] })))
 		}
 		row(cells...)

@@ -21,7 +21,7 @@ type spec struct {
 
 // limit is how long a run may take before it counts as hung.
 func (s *spec) limit() time.Duration {
-	return 30*time.Second + 5*s.Duration + time.Duration(s.Idle)*5*time.Millisecond
+	return 30*time.Second + 10*s.Duration + time.Duration(s.Idle)*5*time.Millisecond
 }
 
 // A run is two processes: the client's half, which measures, and the server's

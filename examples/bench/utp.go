@@ -37,6 +37,16 @@ func (c utpContestant) listen(host string) (net.Listener, error) {
 	return t.Listen()
 }
 
+// dropped returns what a meter needs: a function that counts what the system has
+// dropped at our port. For others it is nil.
+func dropped(l net.Listener) func() uint64 {
+	ours, ok := l.(*utppunch.Listener)
+	if !ok {
+		return nil
+	}
+	return func() uint64 { return ours.Transport().Stats().Overflows }
+}
+
 func (c utpContestant) open(host string) (dialer, error) {
 	t, err := c.transport(host, true)
 	if err != nil {
