@@ -43,6 +43,7 @@ type results struct {
 		Duration float64 // seconds
 		Idle     int
 		Env      []string
+		Offload  bool
 		RcvBuf   int
 		SndBuf   int
 	}
@@ -64,6 +65,7 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	all.Options.Link = between.name
 	all.Options.Server, all.Options.Runs, all.Options.Duration = o.server, o.runs, o.duration.Seconds()
 	all.Options.Idle, all.Options.Env = o.idle, o.env
+	all.Options.Offload = o.offload
 	all.Options.RcvBuf, all.Options.SndBuf = o.buffers.recv, o.buffers.send
 	printHead(stdout, all, o)
 	if o.server == "" {
@@ -136,6 +138,7 @@ func takeOne(ctx context.Context, o *options, l *link, m *measurement, name stri
 	task := clientTask{Server: o.server, Spec: spec{
 		Measurement: m.name,
 		Contestant:  name,
+		NoOffload:   !o.offload,
 		RcvBuf:      o.buffers.recv,
 		SndBuf:      o.buffers.send,
 		Duration:    o.duration,
@@ -164,7 +167,7 @@ func takeOne(ctx context.Context, o *options, l *link, m *measurement, name stri
 func runHalf(ctx context.Context, l *link, task *clientTask) (result clientResult, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, task.Spec.limit()+limitGrace, errHung)
 	defer cancel()
-	cmd, err := half(ctx, clientCommand, task.Spec.Env)
+	cmd, err := half(ctx, clientCommand, task.Spec.environ())
 	if err != nil {
 		return result, err
 	}

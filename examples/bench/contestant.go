@@ -35,7 +35,7 @@ func newContestant(s *spec) (contestant, error) {
 	case "tcp":
 		return tcpContestant{}, nil
 	case "raw":
-		return rawContestant{b}, nil
+		return rawContestant{b, s.NoOffload}, nil
 	case "quic":
 		return quicContestant{b}, nil
 	case "kcp":

@@ -217,11 +217,16 @@ func inPhase(ctx context.Context, f func(ctx context.Context) error) error {
 	return f(ctx)
 }
 
+// standstill is how long a healthy connection may stand still before that counts
+// as a failure, rather than a low rate.
+const standstill = time.Second
+
 // allMoved returns an error if fewer than n counters moved in the interval: a
 // connection has stood still all the time.
 func (c *client) allMoved(n int) error {
-	if moved := c.client.moved() + c.server.moved(); moved < n {
-		return fmt.Errorf("%d of %d connections stood still for %.2g s", n-moved, n, c.client.seconds())
+	moved := c.client.moved() + c.server.moved()
+	if moved < n && c.client.seconds() >= standstill.Seconds() {
+		return fmt.Errorf("%d of %d connections stood still for %.3g s", n-moved, n, c.client.seconds())
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ func TestStoodStill(t *testing.T) {
 	c.client.from = c.meter.read()
 	moves.Add(1)
 	c.client.to = c.meter.read()
+	require.NoError(t, c.allMoved(2), "not for so short a time")
+	c.client.to.At += standstill
 	require.NoError(t, c.allMoved(1))
 	require.ErrorContains(t, c.allMoved(2), "1 of 2 connections stood still")
 	require.Equal(t, 1, c.moved())

@@ -27,7 +27,7 @@ Usage:
 	bench -measure one,rtt -contestants utp,tcp,quic   what, and whom
 	bench -netns                                       over a veth pair instead of loopback (Linux, root)
 	bench -rcvbuf 212992                               with what Linux allows everybody
-	bench -offload=false                               ours without segmentation offload
+	bench -offload=false                               without UDP segmentation offload
 
 All contestants use UDP or TCP ports that the system chooses, at the host of
 -listen. Only trusted machines should reach that port: who does can have

@@ -130,7 +130,7 @@ func crowdMeasurements() []*measurement {
 		{
 			name: "crowd-flood", unit: "Gbit/s", cost: costPerGB, more: append(slices.Clip(figures), figureDropped),
 			title:       "bulk and round trips while a socket floods the server's port with datagrams that mean nothing",
-			contestants: []string{"utp", "quic"},
+			contestants: []string{"utp"},
 			activity:    crowd{disturb: flood, moving: 1},
 		},
 	}

@@ -21,6 +21,7 @@ type options struct {
 	idle         int
 	env          []string
 	buffers      buffers
+	offload      bool
 	json         string
 	profile      string
 }
@@ -45,8 +46,7 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 		o.env = append(o.env, s)
 		return checkEnv(s)
 	})
-	offload := flags.Bool("offload", true, "let ours use the system's UDP segmentation offload; -offload=false sets "+
-		strings.Join(noOffload, " and ")+"\nin its processes, and leaves others as they are")
+	flags.BoolVar(&o.offload, "offload", true, "let ours, quic-go and raw use the system's UDP segmentation offload (GSO, GRO), as they do by themselves")
 	flags.IntVar(&o.buffers.recv, "rcvbuf", 0, "the receive buffers of all UDP sockets (SO_RCVBUF), in `bytes`; 0: as each contestant does;\n"+
 		"212992 is what Linux allows everybody. TCP is left alone")
 	flags.IntVar(&o.buffers.send, "sndbuf", 0, "the same for send buffers (SO_SNDBUF), in `bytes`")
@@ -61,9 +61,6 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 				_ = flags.Set(name, value) // which cannot fail
 			}
 		}
-	}
-	if !*offload {
-		o.env = append(o.env, noOffload...)
 	}
 	var err error
 	if o.measurements, err = selectMeasurements(*measure); err != nil {
@@ -92,10 +89,6 @@ func (o *options) check(command string) error {
 	}
 	return o.buffers.check()
 }
-
-// noOffload is what turns UDP segmentation offload off in our processes, for
-// sending and for receiving.
-var noOffload = []string{"UTPPUNCH_DISABLE_GSO=1", "UTPPUNCH_DISABLE_GRO=1"}
 
 // checkEnv refuses variables that have no business here: a server takes them
 // from whoever reaches its port.

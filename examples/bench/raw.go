@@ -11,7 +11,10 @@ import (
 // sender does not know. It shows what the system can do at best. On Linux it
 // sends runs of datagrams with one call (UDP_SEGMENT) and receives them as such
 // (UDP_GRO).
-type rawContestant struct{ buffers buffers }
+type rawContestant struct {
+	buffers   buffers
+	noOffload bool // as elsewhere
+}
 
 // runLength is the number of full datagrams in a run: what fits in 64 KB.
 const runLength = 44
@@ -21,20 +24,21 @@ func (c rawContestant) listen(host string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := prepareRaw(socket, host, c.buffers)
+	run, err := c.prepare(socket, host)
 	if err != nil {
 		return nil, err
 	}
 	return &rawListener{socket: socket, run: run, closed: make(chan struct{})}, nil
 }
 
-func (c rawContestant) open(host string) (dialer, error) { return rawDialer{host, c.buffers}, nil }
+func (c rawContestant) open(host string) (dialer, error) { return rawDialer{host, c}, nil }
 
-// prepareRaw sets the options of a socket. It returns how many bytes can be sent
-// at once.
-func prepareRaw(socket *net.UDPConn, host string, b buffers) (run int, err error) {
-	if err = b.enlarge(socket); err == nil {
-		run, err = offload(socket, datagram(host))
+// prepare sets the options of a socket. It returns how many bytes can be sent at
+// once.
+func (c rawContestant) prepare(socket *net.UDPConn, host string) (run int, err error) {
+	run = datagram(host)
+	if err = c.buffers.enlarge(socket); err == nil && !c.noOffload {
+		run, err = offload(socket, run)
 	}
 	if err != nil {
 		_ = socket.Close()
@@ -43,8 +47,8 @@ func prepareRaw(socket *net.UDPConn, host string, b buffers) (run int, err error
 }
 
 type rawDialer struct {
-	host    string
-	buffers buffers
+	host string
+	rawContestant
 }
 
 func (d rawDialer) dial(_ context.Context, address string) (net.Conn, error) {
@@ -56,7 +60,7 @@ func (d rawDialer) dial(_ context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := prepareRaw(socket, d.host, d.buffers)
+	run, err := d.prepare(socket, d.host)
 	if err != nil {
 		return nil, err
 	}

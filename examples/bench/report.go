@@ -25,6 +25,9 @@ func printHead(w io.Writer, r *results, o *options) {
 	if len(o.env) > 0 {
 		fmt.Fprintf(w, "; ours with %s", strings.Join(o.env, " "))
 	}
+	if !o.offload {
+		fmt.Fprint(w, "; ours, quic-go and raw without UDP segmentation offload")
+	}
 	if o.buffers.recv > 0 {
 		fmt.Fprintf(w, "; UDP receive buffers %d bytes (SO_RCVBUF)", o.buffers.recv)
 	}
@@ -74,10 +77,6 @@ func printTable(w io.Writer, m *measurement, samples []sample) {
 		byValue := func(a, b sample) int { return cmp.Compare(a.Value, b.Value) }
 		cells = append(cells, figure(slices.MinFunc(own, byValue).Value)+"–"+figure(slices.MaxFunc(own, byValue).Value))
 		for _, key := range m.more {
-			if _, known := own[0].More[key]; !known {
-				cells = append(cells, "-")
-				continue
-			}
 			cells = append(cells, figure(median(own, func(s sample) float64 { return s.More[key] })))
 		}
 		row(cells...)

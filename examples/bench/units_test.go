@@ -59,12 +59,12 @@ func TestOptions(t *testing.T) {
 	require.Equal(t, 200*time.Millisecond, o.duration)
 	require.Len(t, o.measurements, 2, "a full name is not a beginning")
 
-	o, err = parseOptions("", []string{"-offload=false"}, io.Discard)
-	require.NoError(t, err)
-	require.Equal(t, noOffload, o.env)
-	for _, s := range o.env {
-		require.NoError(t, checkEnv(s), "or the server refuses it")
-	}
+	s := spec{Contestant: "utp", Env: []string{"GODEBUG=x=1"}}
+	require.Equal(t, s.Env, s.environ())
+	s.NoOffload = true
+	require.Equal(t, []string{"UTPPUNCH_DISABLE_GSO=1", "UTPPUNCH_DISABLE_GRO=1", "GODEBUG=x=1"}, s.environ())
+	require.Equal(t, []string{"QUIC_GO_DISABLE_GSO=1"}, (&spec{Contestant: "quic", NoOffload: true}).environ())
+	require.Empty(t, (&spec{Contestant: "tcp", NoOffload: true}).environ())
 
 	var help strings.Builder
 	_, err = parseOptions("", []string{"-h"}, &help)
