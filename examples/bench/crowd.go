@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// crowd measures healthy connections to one port, alone and then beside others
-// that behave badly: nobody is to be held up by those. The others come from a
-// process and a port of their own.
+// crowd measures healthy connections to one port, alone and then beside others,
+// most of which behave badly: nobody is to be held up by those. The others come
+// from a process and a port of their own.
 type crowd struct {
 	// disturb makes the others; it runs in the peer's process. It counts what
 	// they do and returns when ctx ends, or with an error.
@@ -22,7 +22,7 @@ type crowd struct {
 }
 
 const (
-	// crowdOthers is how many connections behave badly.
+	// crowdOthers is how many connections the others have.
 	crowdOthers = 4
 	// crowdTrips is how many healthy connections do round trips at once.
 	crowdTrips = 2

@@ -27,7 +27,7 @@ func loopback() *link {
 // can be anywhere.
 func newLink(o *options) (*link, error) {
 	if o.netns {
-		return newVeth()
+		return newVeth(o.rate)
 	}
 	l := loopback()
 	if o.server != "" {

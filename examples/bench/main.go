@@ -26,6 +26,7 @@ Usage:
 
 	bench -measure one,rtt -contestants utp,tcp,quic   what, and whom
 	bench -netns                                       over a veth pair instead of loopback (Linux, root)
+	bench -netns -rate 1000 -measure crowd             the same with 1 Gbit/s, and full send buffers
 	bench -rcvbuf 212992                               with what Linux allows everybody
 	bench -offload=false                               without UDP segmentation offload
 

@@ -128,6 +128,12 @@ func crowdMeasurements() []*measurement {
 			activity:    crowd{disturb: readAll, moving: crowdOthers, stopped: true},
 		},
 		{
+			name: "crowd-bulk", unit: "Gbit/s", cost: costPerGB, more: figures,
+			title:       fmt.Sprintf("bulk and round trips beside %d bulk connections to another process", crowdOthers),
+			contestants: []string{"utp", "tcp", "quic"},
+			activity:    crowd{disturb: readAll, moving: crowdOthers},
+		},
+		{
 			name: "crowd-flood", unit: "Gbit/s", cost: costPerGB, more: append(slices.Clip(figures), figureDropped),
 			title:       "bulk and round trips while a socket floods the server's port with datagrams that mean nothing",
 			contestants: []string{"utp"},

@@ -14,6 +14,7 @@ import (
 type options struct {
 	server       string // the address of a running server; empty: start one
 	netns        bool
+	rate         int // Mbit/s; zero: no limit
 	contestants  []string
 	measurements []*measurement
 	runs         int
@@ -33,6 +34,8 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 	flags.StringVar(&o.server, "server", "", "the `address` of a running \"bench serve\"; by default one is started")
 	flags.BoolVar(&o.netns, "netns", false, "measure between two network namespaces, which it makes for that, instead of over loopback: a veth\n"+
 		"pair with an MTU of 1500 bytes; Linux, as root, with ip of iproute2")
+	flags.IntVar(&o.rate, "rate", 0, "what the link of -netns carries each way, in `Mbit/s`, with a queue longer than any socket buffer, so\n"+
+		"that it is these that are full; 0: no limit. It needs tc of iproute2")
 	contestants := flags.String("contestants", strings.Join(contestantNames, ","), "who is measured, a `list`")
 	measure := flags.String("measure", "all", "what is measured, a `list` of names or beginnings of names out of:\n"+measurementHelp())
 	flags.IntVar(&o.runs, "runs", 5, "how often each measurement is taken, contestants in turn; the median is reported")
@@ -82,6 +85,8 @@ func (o *options) check(command string) error {
 		return errors.New("client needs -server")
 	case o.netns && o.server != "":
 		return errors.New("-netns starts both ends itself, and -server says that one is there; give one of them")
+	case o.rate < 0 || o.rate > 0 && !o.netns:
+		return errors.New("-rate must not be below zero, and needs -netns")
 	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.buffers.recv < 0 || o.buffers.send < 0:
 		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf and -sndbuf not below")
 	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):

@@ -75,7 +75,7 @@ func peerHalf(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// each opens the connections of those who behave badly and has f do so with each.
+// each opens the connections of the others and has f use each.
 func (p *peer) each(ctx context.Context, r role, f func(net.Conn, *atomic.Int64) error) error {
 	failed := make(chan error, crowdOthers)
 	for range crowdOthers {
@@ -89,7 +89,7 @@ func (p *peer) each(ctx context.Context, r role, f func(net.Conn, *atomic.Int64)
 	return <-failed
 }
 
-// readSlowly is a way to disturb: both ends send as much as goes and read little.
+// readSlowly has both ends send as much as goes and read little.
 func readSlowly(ctx context.Context, p *peer) error {
 	return p.each(ctx, roleSlow, func(conn net.Conn, sent *atomic.Int64) error {
 		go func() { _ = receiveSlowly(conn) }()
@@ -104,10 +104,11 @@ func readSlowly(ctx context.Context, p *peer) error {
 	})
 }
 
-// readAll is one for who is stopped meanwhile: the server sends as much as goes.
+// readAll takes what the server sends, which is as much as goes, unless it is
+// stopped.
 func readAll(ctx context.Context, p *peer) error { return p.each(ctx, roleDown, receive) }
 
-// flood is one that no connection is needed for: datagrams to the server's port
+// flood needs no connection: it sends datagrams to the server's port
 // that mean nothing, so many that its receive buffer is full.
 func flood(ctx context.Context, p *peer) error {
 	conn, err := rawDialer{host: p.Host}.dial(ctx, p.Address)

@@ -40,6 +40,7 @@ func TestOptions(t *testing.T) {
 		{[]string{"-runs", "0"}, "above zero"},
 		{[]string{"-rcvbuf", "-1"}, "-rcvbuf and -sndbuf not below"},
 		{[]string{"-netns", "-server", "localhost:1"}, "-netns"},
+		{[]string{"-rate", "100"}, "needs -netns"},
 		{[]string{"-x"}, "-x"},
 		{[]string{"one"}, `"one" is no flag`},
 	} {

@@ -21,11 +21,14 @@ const (
 )
 
 // newVeth makes two network namespaces and a pair of virtual Ethernet interfaces
-// between them. All of it vanishes when the processes in it and this one have
-// ended, however they do.
-func newVeth() (l *link, err error) {
+// between them, with a rate in Mbit/s unless that is zero. All of it vanishes when
+// the processes in it and this one have ended, however they do.
+func newVeth(rate int) (l *link, err error) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		return nil, fmt.Errorf("-netns needs the command ip, of iproute2: %w", err)
+	}
+	if _, err := exec.LookPath("tc"); err != nil && rate > 0 {
+		return nil, fmt.Errorf("-rate needs the command tc, of iproute2: %w", err)
 	}
 	server, err := newNamespace()
 	if err != nil {
@@ -46,8 +49,14 @@ func newVeth() (l *link, err error) {
 		server.ip("link", "add", vethName, "type", "veth", "peer", "name", vethName, "netns", strconv.Itoa(client.thread)),
 		server.setUp(vethServer),
 		client.setUp(vethClient))
+	if err == nil && rate > 0 {
+		err = errors.Join(server.limit(rate), client.limit(rate))
+	}
 	if err == nil {
 		l.name, err = server.describe()
+	}
+	if rate > 0 {
+		l.name += fmt.Sprintf("; %d Mbit/s each way", rate)
 	}
 	if err != nil {
 		l.close()
@@ -101,8 +110,10 @@ func (n *namespace) do(f func() error) (err error) {
 }
 
 // ip runs the command ip in the namespace.
-func (n *namespace) ip(args ...string) error {
-	cmd := exec.Command("ip", args...)
+func (n *namespace) ip(args ...string) error { return n.run("ip", args...) }
+
+func (n *namespace) run(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := n.do(cmd.Start)
@@ -121,6 +132,17 @@ func (n *namespace) setUp(address string) error {
 		n.ip("address", "add", address+vethNetwork, "dev", vethName),
 		n.ip("link", "set", vethName, "up"),
 		n.ip("link", "set", "lo", "up"))
+}
+
+// vethQueue is how many bytes may wait for a link with a rate: more than all the
+// send buffers of a run.
+const vethQueue = 64 << 20
+
+// limit gives this end a rate in Mbit/s. Up to a millisecond's worth may leave at
+// once, but not less than two runs of datagrams.
+func (n *namespace) limit(rate int) error {
+	return n.run("tc", "qdisc", "add", "dev", vethName, "root", "tbf",
+		"rate", strconv.Itoa(rate)+"mbit", "burst", strconv.Itoa(max(rate*1000/8, 128<<10)), "limit", strconv.Itoa(vethQueue))
 }
 
 // describe says what the link is like: as the system makes it, for everybody.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,11 +25,23 @@ func TestNetns(t *testing.T) {
 	if ipErr != nil || err != nil {
 		t.Skip("it needs root, and ip: ", err, ipErr)
 	}
+	file := filepath.Join(t.TempDir(), "samples.json")
 	before, err := net.Interfaces()
 	require.NoError(t, err)
 	stdout, stderr, code := output(t, "-netns", "-quick", "-duration", "40ms", "-measure", "one,rtt,http-64B-1")
 	require.Zero(t, code, "%s\n%s", stdout, stderr)
 	require.Contains(t, stdout, "veth pair between two network namespaces, MTU 1500, ")
+
+	if _, err := exec.LookPath("tc"); err == nil {
+		stdout, stderr, code = output(t, "-netns", "-rate", "500", "-quick", "-measure", "one", "-contestants", "tcp", "-json", file)
+		require.Zero(t, code, "%s\n%s", stdout, stderr)
+		require.Contains(t, stdout, "; 500 Mbit/s each way\n")
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var got results
+		require.NoError(t, json.Unmarshal(text, &got))
+		require.Less(t, got.Samples[0].Value, 0.7, "Gbit/s")
+	}
 	after, err := net.Interfaces()
 	require.NoError(t, err)
 	require.Equal(t, before, after)
@@ -35,7 +49,7 @@ func TestNetns(t *testing.T) {
 
 func TestNetnsWithoutIP(t *testing.T) {
 	t.Setenv("PATH", "")
-	_, err := newVeth()
+	_, err := newVeth(0)
 	require.ErrorContains(t, err, "-netns needs the command ip, of iproute2")
 }
 

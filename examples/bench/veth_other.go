@@ -4,6 +4,6 @@ package main
 
 import "errors"
 
-func newVeth() (*link, error) {
+func newVeth(int) (*link, error) {
 	return nil, errors.New("-netns is for Linux: nobody else has network namespaces")
 }
