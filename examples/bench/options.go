@@ -39,7 +39,7 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 	contestants := flags.String("contestants", strings.Join(contestantNames, ","), "who is measured, a `list`")
 	measure := flags.String("measure", "all", "what is measured, a `list` of names or beginnings of names out of:\n"+measurementHelp())
 	flags.IntVar(&o.runs, "runs", 5, "how often each measurement is taken, contestants in turn; the median is reported")
-	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long each run takes, after a warm-up of a quarter of it")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long each run takes, after a warm-up of a quarter of it; a crowd-… has four such parts")
 	flags.IntVar(&o.idle, "idle", 20_000, "the number of idle connections")
 	quick := flags.Bool("quick", false, "1 run of 200 ms, 1,000 idle connections, unless flags say otherwise")
 	flags.StringVar(&o.json, "json", "", "write all samples to this `file`")

@@ -108,8 +108,8 @@ func readSlowly(ctx context.Context, p *peer) error {
 // stopped.
 func readAll(ctx context.Context, p *peer) error { return p.each(ctx, roleDown, receive) }
 
-// flood needs no connection: it sends datagrams to the server's port
-// that mean nothing, so many that its receive buffer is full.
+// flood needs no connection: it sends datagrams to the server's port that mean
+// nothing, so many that its receive buffer is full.
 func flood(ctx context.Context, p *peer) error {
 	conn, err := rawDialer{host: p.Host}.dial(ctx, p.Address)
 	if err != nil {
