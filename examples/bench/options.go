@@ -91,8 +91,21 @@ func (o *options) check(command string) error {
 		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf and -sndbuf not below")
 	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):
 		return errors.New("-profile needs one measurement (-measure), and utp among the contestants")
+	case !o.measuresAnything():
+		return errors.New("none of -contestants takes part in any of -measure")
 	}
 	return o.buffers.check()
+}
+
+func (o *options) measuresAnything() bool {
+	for _, m := range o.measurements {
+		for _, name := range o.contestants {
+			if slices.Contains(m.contestants, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkEnv refuses variables that have no business here: a server takes them

@@ -41,6 +41,8 @@ func TestOptions(t *testing.T) {
 		{[]string{"-rcvbuf", "-1"}, "-rcvbuf and -sndbuf not below"},
 		{[]string{"-netns", "-server", "localhost:1"}, "-netns"},
 		{[]string{"-rate", "100"}, "needs -netns"},
+		{[]string{"-measure", "crowd-flood", "-contestants", "tcp,quic"}, "none of -contestants"},
+		{[]string{"-measure", "crowd", "-contestants", "tcp"}, ""},
 		{[]string{"-x"}, "-x"},
 		{[]string{"one"}, `"one" is no flag`},
 	} {
