@@ -74,7 +74,7 @@ func TestEverything(t *testing.T) {
 	for _, key := range []string{"Cores", "CPU", "Kernel", "OS", "Arch", "Go", "Load", "Modules"} {
 		require.Contains(t, got.Machine, key)
 	}
-	for _, key := range []string{"Server", "Runs", "Duration", "Idle", "Env", "RcvBuf"} {
+	for _, key := range []string{"Server", "Link", "Runs", "Duration", "Idle", "Env", "Offload", "RcvBuf", "SndBuf"} {
 		require.Contains(t, got.Options, key)
 	}
 	next := 0
@@ -143,11 +143,11 @@ func TestServeAndClient(t *testing.T) {
 	s := startTestServer(t)
 	profile := filepath.Join(t.TempDir(), "cpu")
 	stdout, stderr, code := output(t, "client", "-server", s.address, "-measure", "one", "-contestants", "utp,tcp",
-		"-runs", "2", "-duration", "50ms", "-profile", profile, "-env", "GODEBUG=madvdontneed=1", "-rcvbuf", "100000")
+		"-runs", "2", "-duration", "50ms", "-profile", profile, "-env", "GODEBUG=madvdontneed=1", "-rcvbuf", "100000", "-offload=false")
 	require.Zero(t, code, "%s\n%s", stdout, stderr)
 	for _, want := range []string{
-		"server at " + s.address + ", 2 runs of 50ms each",
-		"ours with GODEBUG=madvdontneed=1; our receive buffers 100000 bytes",
+		"server at " + s.address + "\n2 runs of 50ms each",
+		"ours with GODEBUG=madvdontneed=1; ours, quic-go and raw without UDP segmentation offload; UDP receive buffers 100000 bytes (SO_RCVBUF)",
 		"one: one connection, one way (Gbit/s, more is better)",
 	} {
 		require.Contains(t, stdout, want)

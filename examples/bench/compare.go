@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -36,12 +37,15 @@ type sample struct {
 type results struct {
 	Machine machine
 	Options struct {
-		Server   string // empty: over loopback
+		Server   string // empty: one was started
+		Link     string
 		Runs     int
 		Duration float64 // seconds
 		Idle     int
 		Env      []string
+		Offload  bool
 		RcvBuf   int
+		SndBuf   int
 	}
 	Samples []sample
 }
@@ -52,12 +56,20 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	if err != nil {
 		return err
 	}
+	between, err := newLink(o)
+	if err != nil {
+		return err
+	}
+	defer between.close()
 	all := &results{Machine: thisMachine(), Samples: []sample{}}
+	all.Options.Link = between.name
 	all.Options.Server, all.Options.Runs, all.Options.Duration = o.server, o.runs, o.duration.Seconds()
-	all.Options.Idle, all.Options.Env, all.Options.RcvBuf = o.idle, o.env, o.rcvbuf
+	all.Options.Idle, all.Options.Env = o.idle, o.env
+	all.Options.Offload = o.offload
+	all.Options.RcvBuf, all.Options.SndBuf = o.buffers.recv, o.buffers.send
 	printHead(stdout, all, o)
 	if o.server == "" {
-		server, err := startServer(ctx)
+		server, err := startServer(ctx, between)
 		if err != nil {
 			return err
 		}
@@ -66,7 +78,7 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 	}
 	failures := 0
 	for _, m := range o.measurements {
-		samples := take(ctx, o, m)
+		samples := take(ctx, o, between, m)
 		all.Samples = append(all.Samples, samples...)
 		if ctx.Err() != nil {
 			break
@@ -97,13 +109,13 @@ func compare(ctx context.Context, command string, args []string, stdout io.Write
 }
 
 // take takes one measurement, of the contestants in turn.
-func take(ctx context.Context, o *options, m *measurement) (samples []sample) {
+func take(ctx context.Context, o *options, l *link, m *measurement) (samples []sample) {
 	for run := range o.runs {
 		for _, name := range o.contestants {
 			if !slices.Contains(m.contestants, name) {
 				continue
 			}
-			s := takeOne(ctx, o, m, name, run+1)
+			s := takeOne(ctx, o, l, m, name, run+1)
 			if ctx.Err() != nil {
 				return samples
 			}
@@ -122,15 +134,22 @@ func (s *sample) outcome() string {
 }
 
 // takeOne runs the client's half once, in its process.
-func takeOne(ctx context.Context, o *options, m *measurement, name string, run int) sample {
-	task := clientTask{Server: o.server, Spec: spec{Measurement: m.name, Contestant: name, Duration: o.duration}}
+func takeOne(ctx context.Context, o *options, l *link, m *measurement, name string, run int) sample {
+	task := clientTask{Server: o.server, Spec: spec{
+		Measurement: m.name,
+		Contestant:  name,
+		NoOffload:   !o.offload,
+		RcvBuf:      o.buffers.recv,
+		SndBuf:      o.buffers.send,
+		Duration:    o.duration,
+	}}
 	if m.name == "idle" {
 		task.Spec.Idle = o.idle
 	}
 	if name == "utp" {
-		task.Spec.Env, task.Spec.RcvBuf, task.Spec.Profile = o.env, o.rcvbuf, o.profile != ""
+		task.Spec.Env, task.Spec.Profile = o.env, o.profile != ""
 	}
-	result, err := runHalf(ctx, &task)
+	result, err := runHalf(ctx, l, &task)
 	if err == nil && task.Spec.Profile && result.Sample.Error == "" {
 		err = errors.Join(
 			os.WriteFile(o.profile, result.ClientProfile, 0o666),
@@ -145,10 +164,10 @@ func takeOne(ctx context.Context, o *options, m *measurement, name string, run i
 }
 
 // runHalf runs a process that is the client's half.
-func runHalf(ctx context.Context, task *clientTask) (result clientResult, err error) {
+func runHalf(ctx context.Context, l *link, task *clientTask) (result clientResult, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, task.Spec.limit()+limitGrace, errHung)
 	defer cancel()
-	cmd, err := half(ctx, clientCommand, task.Spec.Env)
+	cmd, err := half(ctx, clientCommand, task.Spec.environ())
 	if err != nil {
 		return result, err
 	}
@@ -156,11 +175,14 @@ func runHalf(ctx context.Context, task *clientTask) (result clientResult, err er
 	if err != nil {
 		return result, err
 	}
+	// Its input ends and so does it, with its own process. Later it is killed.
+	cmd.Cancel = stdin.Close
+	cmd.WaitDelay = 2 * abandonGrace
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return result, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := l.startClient(cmd); err != nil {
 		return result, err
 	}
 	encodeErr := json.NewEncoder(stdin).Encode(task)
@@ -183,13 +205,13 @@ type runningServer struct {
 // serverGrace is how long a server may take to end.
 const serverGrace = 5 * time.Second
 
-// startServer starts a server on loopback.
-func startServer(ctx context.Context) (*runningServer, error) {
+// startServer starts a server at its end of the link.
+func startServer(ctx context.Context, l *link) (*runningServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "serve", "-listen", "127.0.0.1:0", "-until-eof")
+	cmd := exec.CommandContext(ctx, self, "serve", "-listen", net.JoinHostPort(l.host, "0"), "-until-eof")
 	cmd.Stderr = os.Stderr
 	cmd.WaitDelay = serverGrace
 	stdin, err := cmd.StdinPipe()
@@ -202,7 +224,7 @@ func startServer(ctx context.Context) (*runningServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := l.startServer(cmd); err != nil {
 		return nil, err
 	}
 	s := &runningServer{cmd: cmd, stdin: stdin}

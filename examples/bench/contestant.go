@@ -28,17 +28,18 @@ var contestantNames = []string{"utp", "tcp", "raw", "quic", "kcp"}
 
 // newContestant returns the one that s names, as it says.
 func newContestant(s *spec) (contestant, error) {
+	b := buffers{s.RcvBuf, s.SndBuf}
 	switch s.Contestant {
 	case "utp":
-		return utpContestant{rcvbuf: s.RcvBuf}, nil
+		return utpContestant{b}, nil
 	case "tcp":
 		return tcpContestant{}, nil
 	case "raw":
-		return rawContestant{}, nil
+		return rawContestant{b, s.NoOffload}, nil
 	case "quic":
-		return quicContestant{}, nil
+		return quicContestant{b}, nil
 	case "kcp":
-		return kcpContestant{}, nil
+		return kcpContestant{b}, nil
 	}
 	return nil, fmt.Errorf("there is no contestant %q", s.Contestant)
 }
@@ -72,17 +73,4 @@ func openUDP(host string, toDial bool) (*net.UDPConn, error) {
 		return nil, err
 	}
 	return net.ListenUDP(network, address)
-}
-
-// socketBuffer is the size of the socket buffers of raw and kcp, in bytes: what
-// this library and quic-go ask for by themselves. The system caps it.
-const socketBuffer = 7 << 20
-
-// enlargeBuffers asks for large socket buffers. Less is no failure.
-func enlargeBuffers(c interface {
-	SetReadBuffer(bytes int) error
-	SetWriteBuffer(bytes int) error
-}) {
-	_ = c.SetReadBuffer(socketBuffer)
-	_ = c.SetWriteBuffer(socketBuffer)
 }

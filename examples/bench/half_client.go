@@ -31,9 +31,13 @@ func clientHalf(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	if err := decoder.Decode(&task); err != nil {
 		return err
 	}
+	ctx, abandon := context.WithCancel(ctx)
 	go func() {
+		// Nobody is there any more to read the result.
 		_, _ = io.Copy(io.Discard, stdin)
-		os.Exit(1) // nobody is there any more to read the result
+		abandon()
+		time.Sleep(abandonGrace)
+		os.Exit(1)
 	}()
 	ctx, cancel := context.WithTimeoutCause(ctx, task.Spec.limit(), errHung)
 	defer cancel()
@@ -46,6 +50,9 @@ func clientHalf(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	}
 	return json.NewEncoder(stdout).Encode(result)
 }
+
+// abandonGrace is how long a half that nobody wants may take to end.
+const abandonGrace = time.Second
 
 var errHung = errors.New("it hangs")
 
@@ -148,6 +155,19 @@ func (c *client) measure(ctx context.Context, moving int) error {
 	}
 	c.server.to, c.client.to, err = c.read(askEnd, c.meter.end)
 	return err
+}
+
+// moved returns how many counters had moved when the last interval ended.
+func (c *client) moved() int {
+	var none reading
+	return (interval{none, c.server.to}).moved() + (interval{none, c.client.to}).moved()
+}
+
+// failIn reports an error, but not if ctx has ended and so has what it was for.
+func (c *client) failIn(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		c.meter.fail(err)
+	}
 }
 
 // read takes a reading of both halves.

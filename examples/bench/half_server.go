@@ -72,8 +72,12 @@ func startServing(task *serverTask, m *meter) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := (buffers{task.Spec.RcvBuf, task.Spec.SndBuf}).check(); err != nil {
+		return nil, err
+	}
 	l, err := with.listen(task.Host)
 	if err == nil {
+		m.dropped = dropped(l)
 		go what.activity.serve(l, m)
 	}
 	return l, err

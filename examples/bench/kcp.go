@@ -11,7 +11,7 @@ import (
 
 // kcpContestant is kcp-go with smux, as people use it: one session and one
 // stream a connection, no encryption, no FEC.
-type kcpContestant struct{}
+type kcpContestant struct{ buffers buffers }
 
 // kcpWindow is the window in packets, both ways: 11 MiB.
 const kcpWindow = 8192
@@ -38,26 +38,34 @@ func smuxConfig() *smux.Config {
 	return config
 }
 
-func (kcpContestant) listen(host string) (net.Listener, error) {
+func (c kcpContestant) listen(host string) (net.Listener, error) {
 	l, err := kcp.ListenWithOptions(net.JoinHostPort(host, "0"), nil, 0, 0)
 	if err != nil {
 		return nil, err
 	}
-	enlargeBuffers(l)
+	if err := c.buffers.enlarge(l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return &kcpListener{Listener: l, host: host}, nil
 }
 
-func (kcpContestant) open(host string) (dialer, error) { return kcpDialer{host}, nil }
+func (c kcpContestant) open(host string) (dialer, error) { return kcpDialer{host, c.buffers}, nil }
 
-type kcpDialer struct{ host string }
+type kcpDialer struct {
+	host    string
+	buffers buffers
+}
 
 func (d kcpDialer) dial(_ context.Context, address string) (net.Conn, error) {
 	s, err := kcp.DialWithOptions(address, nil, 0, 0)
 	if err != nil {
 		return nil, err
 	}
-	enlargeBuffers(s)
-	if err := tuneKCP(s, d.host); err != nil {
+	err = d.buffers.enlarge(s)
+	if err == nil {
+		err = tuneKCP(s, d.host)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	mux, err := smux.Client(s, smuxConfig())

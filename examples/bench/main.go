@@ -18,15 +18,17 @@ const usage = `bench compares this library with others: throughput, latency, CPU
 
 Usage:
 
-	bench [flags]                       everything over loopback
-	bench serve -listen HOST:PORT       the server's part, for two machines or namespaces
+	bench [flags]                       everything on this machine
+	bench serve -listen HOST:PORT       the server's part, for two machines
 	bench client -server HOST:PORT [flags]
 
-"bench -h" lists the flags. Two network namespaces a and b, with 10.0.0.1 in a:
+"bench -h" lists the flags. Further ways to use them:
 
-	go build -o /tmp/bench ./bench
-	ip netns exec a /tmp/bench serve -listen 10.0.0.1:7700 &
-	ip netns exec b /tmp/bench client -server 10.0.0.1:7700
+	bench -measure one,rtt -contestants utp,tcp,quic   what, and whom
+	bench -netns                                       over a veth pair instead of loopback (Linux, root)
+	bench -netns -rate 1000 -measure crowd             the same with 1 Gbit/s, and full send buffers
+	bench -rcvbuf 212992                               with what Linux allows everybody
+	bench -offload=false                               without UDP segmentation offload
 
 All contestants use UDP or TCP ports that the system chooses, at the host of
 -listen. Only trusted machines should reach that port: who does can have
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		err = serverHalf(os.Stdin, stdout)
 	case clientCommand:
 		err = clientHalf(ctx, os.Stdin, stdout)
+	case peerCommand:
+		err = peerHalf(ctx, os.Stdin, stdout)
 	case "help":
 		fmt.Fprint(stdout, usage)
 	default:

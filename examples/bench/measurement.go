@@ -60,7 +60,7 @@ var measurements = slices.Concat([]*measurement{
 		contestants: []string{"utp", "tcp", "quic"},
 		activity:    dials{},
 	},
-}, httpMeasurements(), []*measurement{
+}, httpMeasurements(), crowdMeasurements(), []*measurement{
 	{
 		name: "idle", title: "memory of an idle connection at the server, one port", unit: "bytes", lower: true,
 		more:        []string{figureConns, figureGoroutines, figureIdleCPU},
@@ -85,6 +85,12 @@ const (
 	figureConns      = "connections"
 	figureGoroutines = "goroutines"
 	figureIdleCPU    = "CPU %"
+	figureAlone      = "alone"
+	figureRateRel    = "to alone"
+	figureP50Rel     = "p50 to alone"
+	figureP99Rel     = "p99 to alone"
+	figureMaxAlone   = "max alone µs"
+	figureDropped    = "dropped per s"
 )
 
 func httpMeasurements() (all []*measurement) {
@@ -103,6 +109,37 @@ func httpMeasurements() (all []*measurement) {
 		}
 	}
 	return all
+}
+
+func crowdMeasurements() []*measurement {
+	figures := []string{figureAlone, figureRateRel, figureP50, figureP50Rel, figureP99, figureP99Rel, figureMax, figureMaxAlone}
+	return []*measurement{
+		{
+			name: "crowd-slow", unit: "Gbit/s", cost: costPerGB, more: figures,
+			title: fmt.Sprintf("bulk and round trips beside %d connections whose ends send all the time and read 1 KB every 100 ms",
+				crowdOthers),
+			contestants: []string{"utp", "tcp", "quic"},
+			activity:    crowd{disturb: readSlowly, moving: crowdOthers},
+		},
+		{
+			name: "crowd-stopped", unit: "Gbit/s", cost: costPerGB, more: figures,
+			title:       fmt.Sprintf("bulk and round trips beside %d bulk connections to a process that is stopped", crowdOthers),
+			contestants: []string{"utp", "tcp", "quic"},
+			activity:    crowd{disturb: readAll, moving: crowdOthers, stopped: true},
+		},
+		{
+			name: "crowd-bulk", unit: "Gbit/s", cost: costPerGB, more: figures,
+			title:       fmt.Sprintf("bulk and round trips beside %d bulk connections to another process", crowdOthers),
+			contestants: []string{"utp", "tcp", "quic"},
+			activity:    crowd{disturb: readAll, moving: crowdOthers},
+		},
+		{
+			name: "crowd-flood", unit: "Gbit/s", cost: costPerGB, more: append(slices.Clip(figures), figureDropped),
+			title:       "bulk and round trips while a socket floods the server's port with datagrams that mean nothing",
+			contestants: []string{"utp"},
+			activity:    crowd{disturb: flood, moving: 1},
+		},
+	}
 }
 
 func findMeasurement(name string) (*measurement, error) {

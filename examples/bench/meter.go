@@ -14,6 +14,10 @@ type meter struct {
 	start    time.Time
 	profiles bool // whether a profile is taken of the interval
 
+	// dropped returns how many datagrams the system has dropped, as the receive
+	// buffer was full; nil: the contestant does not know.
+	dropped func() uint64
+
 	profile bytes.Buffer // of who calls begin and end
 
 	mu       sync.Mutex
@@ -55,7 +59,8 @@ type reading struct {
 	At      time.Duration
 	CPU     time.Duration // user and system time of the process
 	Counts  []int64
-	Profile []byte // of the interval, at its end, if one was asked for
+	Dropped *uint64 // datagrams, if that is known
+	Profile []byte  // of the interval, at its end, if one was asked for
 }
 
 // read takes a reading.
@@ -65,6 +70,10 @@ func (m *meter) read() reading {
 	r := reading{At: time.Since(m.start), CPU: cpuTime()}
 	for _, c := range m.counters {
 		r.Counts = append(r.Counts, c.Load())
+	}
+	if m.dropped != nil {
+		n := m.dropped()
+		r.Dropped = &n
 	}
 	return r
 }

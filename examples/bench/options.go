@@ -13,13 +13,16 @@ import (
 // options is what the flags say.
 type options struct {
 	server       string // the address of a running server; empty: start one
+	netns        bool
+	rate         int // Mbit/s; zero: no limit
 	contestants  []string
 	measurements []*measurement
 	runs         int
 	duration     time.Duration
 	idle         int
 	env          []string
-	rcvbuf       int
+	buffers      buffers
+	offload      bool
 	json         string
 	profile      string
 }
@@ -29,10 +32,14 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 	o := new(options)
 	flags := flag.NewFlagSet(strings.TrimSpace("bench "+command), flag.ContinueOnError)
 	flags.StringVar(&o.server, "server", "", "the `address` of a running \"bench serve\"; by default one is started")
+	flags.BoolVar(&o.netns, "netns", false, "measure between two network namespaces, which it makes for that, instead of over loopback: a veth\n"+
+		"pair with an MTU of 1500 bytes; Linux, as root, with ip of iproute2")
+	flags.IntVar(&o.rate, "rate", 0, "what the link of -netns carries each way, in `Mbit/s`, with a queue longer than any socket buffer, so\n"+
+		"that it is these that are full; 0: no limit. It needs tc of iproute2")
 	contestants := flags.String("contestants", strings.Join(contestantNames, ","), "who is measured, a `list`")
 	measure := flags.String("measure", "all", "what is measured, a `list` of names or beginnings of names out of:\n"+measurementHelp())
 	flags.IntVar(&o.runs, "runs", 5, "how often each measurement is taken, contestants in turn; the median is reported")
-	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long each run takes, after a warm-up of a quarter of it")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long each run takes, after a warm-up of a quarter of it; a crowd-… has four such parts")
 	flags.IntVar(&o.idle, "idle", 20_000, "the number of idle connections")
 	quick := flags.Bool("quick", false, "1 run of 200 ms, 1,000 idle connections, unless flags say otherwise")
 	flags.StringVar(&o.json, "json", "", "write all samples to this `file`")
@@ -42,7 +49,10 @@ func parseOptions(command string, args []string, stdout io.Writer) (*options, er
 		o.env = append(o.env, s)
 		return checkEnv(s)
 	})
-	flags.IntVar(&o.rcvbuf, "rcvbuf", 0, "the receive buffer of our sockets (SO_RCVBUF), in `bytes`; 0: as the library does")
+	flags.BoolVar(&o.offload, "offload", true, "let ours, quic-go and raw use the system's UDP segmentation offload (GSO, GRO), as they do by themselves")
+	flags.IntVar(&o.buffers.recv, "rcvbuf", 0, "the receive buffers of all UDP sockets (SO_RCVBUF), in `bytes`; 0: as each contestant does;\n"+
+		"212992 is what Linux allows everybody. TCP is left alone")
+	flags.IntVar(&o.buffers.send, "sndbuf", 0, "the same for send buffers (SO_SNDBUF), in `bytes`")
 	if err := parse(flags, args, stdout); err != nil {
 		return nil, err
 	}
@@ -73,12 +83,29 @@ func (o *options) check(command string) error {
 	switch {
 	case command == "client" && o.server == "":
 		return errors.New("client needs -server")
-	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.rcvbuf < 0:
-		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf not below")
+	case o.netns && o.server != "":
+		return errors.New("-netns starts both ends itself, and -server says that one is there; give one of them")
+	case o.rate < 0 || o.rate > 0 && !o.netns:
+		return errors.New("-rate must not be below zero, and needs -netns")
+	case o.runs < 1 || o.duration <= 0 || o.idle < 1 || o.buffers.recv < 0 || o.buffers.send < 0:
+		return errors.New("-runs, -duration and -idle must be above zero, and -rcvbuf and -sndbuf not below")
 	case o.profile != "" && (len(o.measurements) != 1 || !slices.Contains(o.contestants, "utp")):
 		return errors.New("-profile needs one measurement (-measure), and utp among the contestants")
+	case !o.measuresAnything():
+		return errors.New("none of -contestants takes part in any of -measure")
 	}
-	return nil
+	return o.buffers.check()
+}
+
+func (o *options) measuresAnything() bool {
+	for _, m := range o.measurements {
+		for _, name := range o.contestants {
+			if slices.Contains(m.contestants, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkEnv refuses variables that have no business here: a server takes them

@@ -17,7 +17,7 @@ import (
 
 // quicContestant is quic-go, with one stream a connection, over one socket at
 // each end. It encrypts: QUIC cannot do without.
-type quicContestant struct{}
+type quicContestant struct{ buffers buffers }
 
 const quicProtocol = "bench"
 
@@ -30,7 +30,7 @@ var quicConfig = &quic.Config{
 	KeepAlivePeriod:            10 * time.Second,
 }
 
-func (quicContestant) listen(host string) (net.Listener, error) {
+func (c quicContestant) listen(host string) (net.Listener, error) {
 	cert, err := selfSigned()
 	if err != nil {
 		return nil, err
@@ -44,6 +44,9 @@ func (quicContestant) listen(host string) (net.Listener, error) {
 		Certificates: []tls.Certificate{cert},
 		NextProtos:   []string{quicProtocol},
 	}, quicConfig)
+	if err == nil {
+		err = c.buffers.apply(socket) // after quic-go has enlarged them
+	}
 	if err != nil {
 		_ = socket.Close()
 		return nil, err
@@ -70,17 +73,18 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
-func (quicContestant) open(host string) (dialer, error) {
+func (c quicContestant) open(host string) (dialer, error) {
 	socket, err := openUDP(host, true)
 	if err != nil {
 		return nil, err
 	}
-	return &quicDialer{transport: &quic.Transport{Conn: socket}, socket: socket}, nil
+	return &quicDialer{transport: &quic.Transport{Conn: socket}, socket: socket, buffers: c.buffers}, nil
 }
 
 type quicDialer struct {
 	transport *quic.Transport
 	socket    *net.UDPConn
+	buffers   buffers
 }
 
 func (d *quicDialer) dial(ctx context.Context, address string) (net.Conn, error) {
@@ -94,7 +98,12 @@ func (d *quicDialer) dial(ctx context.Context, address string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.OpenStreamSync(ctx)
+	// quic-go enlarges them when it first dials.
+	err = d.buffers.apply(d.socket)
+	var stream *quic.Stream
+	if err == nil {
+		stream, err = c.OpenStreamSync(ctx)
+	}
 	if err != nil {
 		_ = c.CloseWithError(0, "")
 		return nil, err

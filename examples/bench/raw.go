@@ -11,36 +11,45 @@ import (
 // sender does not know. It shows what the system can do at best. On Linux it
 // sends runs of datagrams with one call (UDP_SEGMENT) and receives them as such
 // (UDP_GRO).
-type rawContestant struct{}
+type rawContestant struct {
+	buffers   buffers
+	noOffload bool // as elsewhere
+}
 
 // runLength is the number of full datagrams in a run: what fits in 64 KB.
 const runLength = 44
 
-func (rawContestant) listen(host string) (net.Listener, error) {
+func (c rawContestant) listen(host string) (net.Listener, error) {
 	socket, err := openUDP(host, false)
 	if err != nil {
 		return nil, err
 	}
-	run, err := prepareRaw(socket, host)
+	run, err := c.prepare(socket, host)
 	if err != nil {
 		return nil, err
 	}
 	return &rawListener{socket: socket, run: run, closed: make(chan struct{})}, nil
 }
 
-func (rawContestant) open(host string) (dialer, error) { return rawDialer{host}, nil }
+func (c rawContestant) open(host string) (dialer, error) { return rawDialer{host, c}, nil }
 
-// prepareRaw sets the options of a socket. It returns how many bytes can be sent
-// at once.
-func prepareRaw(socket *net.UDPConn, host string) (run int, err error) {
-	enlargeBuffers(socket)
-	if run, err = offload(socket, datagram(host)); err != nil {
+// prepare sets the options of a socket. It returns how many bytes can be sent at
+// once.
+func (c rawContestant) prepare(socket *net.UDPConn, host string) (run int, err error) {
+	run = datagram(host)
+	if err = c.buffers.enlarge(socket); err == nil && !c.noOffload {
+		run, err = offload(socket, run)
+	}
+	if err != nil {
 		_ = socket.Close()
 	}
 	return run, err
 }
 
-type rawDialer struct{ host string }
+type rawDialer struct {
+	host string
+	rawContestant
+}
 
 func (d rawDialer) dial(_ context.Context, address string) (net.Conn, error) {
 	server, err := netip.ParseAddrPort(address)
@@ -51,7 +60,7 @@ func (d rawDialer) dial(_ context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := prepareRaw(socket, d.host)
+	run, err := d.prepare(socket, d.host)
 	if err != nil {
 		return nil, err
 	}

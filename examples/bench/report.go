@@ -21,16 +21,18 @@ func printHead(w io.Writer, r *results, o *options) {
 		fmt.Fprintf(w, ", load at start %s", m.Load)
 	}
 	fmt.Fprintf(w, "\n%s\n", strings.Join(m.Modules, ", "))
-	where := "loopback"
-	if o.server != "" {
-		where = "server at " + o.server
-	}
-	fmt.Fprintf(w, "%s, %d runs of %v each, contestants in turn; medians", where, o.runs, o.duration)
+	fmt.Fprintf(w, "%s\n%d runs of %v each, contestants in turn; medians", r.Options.Link, o.runs, o.duration)
 	if len(o.env) > 0 {
 		fmt.Fprintf(w, "; ours with %s", strings.Join(o.env, " "))
 	}
-	if o.rcvbuf > 0 {
-		fmt.Fprintf(w, "; our receive buffers %d bytes", o.rcvbuf)
+	if !o.offload {
+		fmt.Fprint(w, "; ours, quic-go and raw without UDP segmentation offload")
+	}
+	if o.buffers.recv > 0 {
+		fmt.Fprintf(w, "; UDP receive buffers %d bytes (SO_RCVBUF)", o.buffers.recv)
+	}
+	if o.buffers.send > 0 {
+		fmt.Fprintf(w, "; UDP send buffers %d bytes (SO_SNDBUF)", o.buffers.send)
 	}
 	fmt.Fprint(w, "\nA ratio is our value, or another's, divided by that of TCP or quic-go. CPU is user and system time of both ends.\n")
 }

@@ -64,34 +64,41 @@ func (r roundTrips) run(ctx context.Context, c *client) error {
 	return nil
 }
 
-// repeat measures how often, and how fast, something can be done. It returns how
-// long it took each time within the interval that was measured, sorted.
-func (c *client) repeat(ctx context.Context, do func() error) ([]time.Duration, error) {
+// repeat measures how often, and how fast, some things can be done, all at the
+// same time. It returns how long it took each time within the interval that was
+// measured, sorted.
+func (c *client) repeat(ctx context.Context, things ...func() error) ([]time.Duration, error) {
 	var mu sync.Mutex
-	var latencies []time.Duration
-	counter := c.meter.counter()
-	go func() {
-		for {
-			start := time.Now()
-			if err := do(); err != nil {
-				c.meter.fail(err)
-				return
+	latencies := make([][]time.Duration, len(things))
+	first := len(c.client.to.Counts) // of the counters that are new
+	for i, do := range things {
+		counter := c.meter.counter()
+		go func() {
+			for {
+				start := time.Now()
+				if err := do(); err != nil {
+					c.failIn(ctx, err)
+					return
+				}
+				took := time.Since(start)
+				mu.Lock()
+				latencies[i] = append(latencies[i], took)
+				mu.Unlock()
+				counter.Add(1)
 			}
-			took := time.Since(start)
-			mu.Lock()
-			latencies = append(latencies, took)
-			mu.Unlock()
-			counter.Add(1)
-		}
-	}()
-	if err := c.measure(ctx, 1); err != nil {
+		}()
+	}
+	if err := c.measure(ctx, c.moved()+len(things)); err != nil {
 		return nil, err
 	}
-	from, to := c.client.from.Counts[0], c.client.to.Counts[0]
-	c.countOps(to - from)
+	c.countOps(c.client.total())
 	mu.Lock()
 	defer mu.Unlock()
-	sorted := slices.Clone(latencies[from:to])
+	var sorted []time.Duration
+	for i := range things {
+		from, to := c.client.from.Counts[first+i], c.client.to.Counts[first+i]
+		sorted = append(sorted, latencies[i][from:to]...)
+	}
 	slices.Sort(sorted)
 	return sorted, nil
 }

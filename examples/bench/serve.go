@@ -79,7 +79,7 @@ func session(ctx context.Context, conn *net.TCPConn) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, task.Spec.limit()+limitGrace, errHung)
 	defer cancel()
-	cmd, err := half(ctx, serverCommand, task.Spec.Env)
+	cmd, err := half(ctx, serverCommand, task.Spec.environ())
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -12,15 +13,32 @@ type spec struct {
 	Measurement string
 	Contestant  string
 	Env         []string // for the processes of the two halves
-	RcvBuf      int      // bytes; zero: not set
+	NoOffload   bool     // whether to do without UDP segmentation offload
+	RcvBuf      int      // bytes, of UDP sockets; zero: not set
+	SndBuf      int      // the same
 	Duration    time.Duration
 	Idle        int // connections
 	Profile     bool
 }
 
+// environ returns what is added to the environment of the processes.
+func (s *spec) environ() []string {
+	if !s.NoOffload {
+		return s.Env
+	}
+	return slices.Concat(noOffload[s.Contestant], s.Env)
+}
+
+// noOffload is what turns UDP segmentation offload off. TCP's is another, raw has
+// no such variable, and kcp-go uses none.
+var noOffload = map[string][]string{
+	"utp":  {"UTPPUNCH_DISABLE_GSO=1", "UTPPUNCH_DISABLE_GRO=1"},
+	"quic": {"QUIC_GO_DISABLE_GSO=1"},
+}
+
 // limit is how long a run may take before it counts as hung.
 func (s *spec) limit() time.Duration {
-	return 30*time.Second + 5*s.Duration + time.Duration(s.Idle)*5*time.Millisecond
+	return 30*time.Second + 10*s.Duration + time.Duration(s.Idle)*5*time.Millisecond
 }
 
 // A run is two processes: the client's half, which measures, and the server's

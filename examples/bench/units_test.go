@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,11 @@ func TestOptions(t *testing.T) {
 		{[]string{"-env", "PATH=/"}, "PATH"},
 		{[]string{"-env", "UTPPUNCH_DISABLE_GSO=1"}, ""},
 		{[]string{"-runs", "0"}, "above zero"},
+		{[]string{"-rcvbuf", "-1"}, "-rcvbuf and -sndbuf not below"},
+		{[]string{"-netns", "-server", "localhost:1"}, "-netns"},
+		{[]string{"-rate", "100"}, "needs -netns"},
+		{[]string{"-measure", "crowd-flood", "-contestants", "tcp,quic"}, "none of -contestants"},
+		{[]string{"-measure", "crowd", "-contestants", "tcp"}, ""},
 		{[]string{"-x"}, "-x"},
 		{[]string{"one"}, `"one" is no flag`},
 	} {
@@ -56,12 +62,46 @@ func TestOptions(t *testing.T) {
 	require.Equal(t, 200*time.Millisecond, o.duration)
 	require.Len(t, o.measurements, 2, "a full name is not a beginning")
 
+	s := spec{Contestant: "utp", Env: []string{"GODEBUG=x=1"}}
+	require.Equal(t, s.Env, s.environ())
+	s.NoOffload = true
+	require.Equal(t, []string{"UTPPUNCH_DISABLE_GSO=1", "UTPPUNCH_DISABLE_GRO=1", "GODEBUG=x=1"}, s.environ())
+	require.Equal(t, []string{"QUIC_GO_DISABLE_GSO=1"}, (&spec{Contestant: "quic", NoOffload: true}).environ())
+	require.Empty(t, (&spec{Contestant: "tcp", NoOffload: true}).environ())
+
 	var help strings.Builder
 	_, err = parseOptions("", []string{"-h"}, &help)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	for _, m := range measurements {
 		require.Contains(t, help.String(), m.name)
 	}
+}
+
+// TestBuffers has every contestant set the buffers that it is told to.
+func TestBuffers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		require.Error(t, buffers{recv: 1 << 16}.check())
+		t.Skip("elsewhere it is not known what becomes of them")
+	}
+	want := buffers{recv: 50_000, send: 40_000}
+	require.NoError(t, want.check())
+	require.ErrorContains(t, buffers{recv: 1 << 30}.check(), "net.core.rmem_max")
+	require.ErrorContains(t, buffers{send: 1 << 30}.check(), "net.core.wmem_max")
+
+	socket, err := openUDP("127.0.0.1", false)
+	require.NoError(t, err)
+	defer socket.Close()
+	require.NoError(t, want.enlarge(socket))
+	got, err := readBuffers(socket)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	l, err := quicContestant{want}.listen("127.0.0.1")
+	require.NoError(t, err)
+	defer l.Close()
+	got, err = readBuffers(l.(*quicListener).socket)
+	require.NoError(t, err)
+	require.Equal(t, want, got, "quic-go enlarges them before")
 }
 
 func TestFigures(t *testing.T) {

@@ -9,9 +9,7 @@ import (
 )
 
 // utpContestant is this library: one Transport at each end.
-type utpContestant struct {
-	rcvbuf int // SO_RCVBUF in bytes; zero: the library's choice
-}
+type utpContestant struct{ buffers buffers }
 
 func (c utpContestant) transport(host string, toDial bool) (*utppunch.Transport, error) {
 	socket, err := openUDP(host, toDial)
@@ -23,12 +21,10 @@ func (c utpContestant) transport(host string, toDial bool) (*utppunch.Transport,
 		_ = socket.Close()
 		return nil, err
 	}
-	// After New, which enlarges it.
-	if c.rcvbuf > 0 {
-		if err := socket.SetReadBuffer(c.rcvbuf); err != nil {
-			_ = t.Close()
-			return nil, err
-		}
+	// After New, which enlarges them.
+	if err := c.buffers.apply(socket); err != nil {
+		_ = t.Close()
+		return nil, err
 	}
 	return t, nil
 }
@@ -39,6 +35,16 @@ func (c utpContestant) listen(host string) (net.Listener, error) {
 		return nil, err
 	}
 	return t.Listen()
+}
+
+// dropped returns what a meter needs: a function that counts what the system has
+// dropped at our port. For others it is nil.
+func dropped(l net.Listener) func() uint64 {
+	ours, ok := l.(*utppunch.Listener)
+	if !ok {
+		return nil
+	}
+	return func() uint64 { return ours.Transport().Stats().Overflows }
 }
 
 func (c utpContestant) open(host string) (dialer, error) {
