@@ -22,13 +22,15 @@ func (c *Conn) tick() engine.Time {
 }
 
 // flushLocked sends what there is, as at most userRuns runs and without waiting;
-// the sender does the rest. One goroutine at a time sends for a connection, which
-// keeps packets in order. The lock is released meanwhile.
+// the sender does the rest. When a Write has more than a run waiting already all of
+// it is the sender's: what comes next is copied while the system sends. One
+// goroutine at a time sends for a connection, which keeps packets in order. The lock
+// is released meanwhile.
 func (c *Conn) flushLocked() {
 	if c.flushing || !c.wantsLocked() {
 		return
 	}
-	if c.unsent != nil || c.endpoint.crowded.Load() {
+	if c.unsent != nil || c.endpoint.crowded.Load() || c.writing && c.engine.Unsent() > engine.MaxChunk {
 		c.endpoint.ready.push(c)
 		return
 	}

@@ -15,7 +15,7 @@ const (
 	// calls for at the shortest round trip, the window grows. A longer queue would
 	// only be one in the hosts, which share their socket buffer among all
 	// connections and overflow, or at best outgrow the CPU's cache.
-	localWindow = 512 << 10
+	localWindow = 768 << 10
 	localRate   = 10e9 / 8
 	// windowSampleAge is when the shortest time that a window of data took is
 	// forgotten.

@@ -124,15 +124,15 @@ func TestWindowOfAShortPath(t *testing.T) {
 	require.Equal(t, 16<<20, w.limit, "nothing is known of the path")
 	w.pathSample(10 * ms)
 	read(1)
-	require.Equal(t, 512<<10+12_500_000, w.limit, "10 Gbit/s for 10 ms")
+	require.Equal(t, localWindow+12_500_000, w.limit, "10 Gbit/s for 10 ms")
 	edge := w.received + uint64(w.advertise(0))
 	w.pathSample(20 * ms)
 	w.pathSample(20 * time.Microsecond)
 	read(1)
-	require.Equal(t, 512<<10+25_000, w.limit, "it is shorter than it seemed")
+	require.Equal(t, localWindow+25_000, w.limit, "it is shorter than it seemed")
 	require.Equal(t, edge, w.received+uint64(w.advertise(0)), "what was promised is promised")
 	read(8 << 20)
-	require.Equal(t, 512<<10+25_000, w.limit, "however much is read")
+	require.Equal(t, localWindow+25_000, w.limit, "however much is read")
 }
 
 // TestWindowMeasuresThePath: the receiver of a stream knows the round trip although

@@ -33,6 +33,9 @@ func (c *Conn) Writable() int {
 	return max(0, min(limit, c.params.SendBuffer)-c.buf.len())
 }
 
+// Unsent returns the number of bytes that were written and never sent.
+func (c *Conn) Unsent() int { return int(c.buf.end - c.unsent) }
+
 // WaitWritable asks for EventWritable when there is room.
 func (c *Conn) WaitWritable() { c.blocked = true }
 
