@@ -62,6 +62,9 @@ type fuzzConn struct {
 	inv invariants
 	own bool
 
+	// The peer speaks utp-punch's dialect.
+	punch bool
+
 	// What was written, and what went out under which number.
 	written []byte
 	sent    map[wire.SeqNr]int // offset of each DATA in written
@@ -95,7 +98,7 @@ func (f *fuzzConn) start() {
 	f.now = Time(time.Second)
 	f.mem = &testMemory{}
 	f.sent, f.sizes, f.lengths = map[wire.SeqNr]int{}, map[wire.SeqNr]int{}, map[wire.SeqNr][]int{}
-	f.own = kind&2 != 0
+	f.own, f.punch = kind&2 != 0, kind&128 != 0
 	f.p = &Params{
 		MaxDatagram: [...]int{1472, 1200, 576, 9000}[sizes&3],
 		SendBuffer:  [...]int{1 << 20, 64 << 10, 5000, 1000}[sizes>>2&3],
@@ -119,7 +122,11 @@ func (f *fuzzConn) start() {
 	if kind&1 != 0 {
 		f.c.Connect(f.now, f.p, id)
 	} else {
-		syn := f.packet(wire.Syn, 65530, 0, 64<<10, f.hello(), nil)
+		window := uint32(64 << 10)
+		if f.punch {
+			window = punchWindow
+		}
+		syn := f.packet(wire.Syn, 65530, 0, window, f.hello(), nil)
 		f.c.Accept(f.now, f.p, id, &syn)
 	}
 	f.inv = invariants{c: &f.c, mem: f.mem}
@@ -130,7 +137,7 @@ func (f *fuzzConn) start() {
 }
 
 func (f *fuzzConn) hello() []byte {
-	if !f.own {
+	if !f.own || f.punch {
 		return nil
 	}
 	var h [wire.HelloSize]byte
@@ -140,9 +147,16 @@ func (f *fuzzConn) hello() []byte {
 
 // packet makes a packet of the peer. Extensions begin with the type of the first.
 func (f *fuzzConn) packet(typ wire.Type, seq, ack wire.SeqNr, window uint32, ext, payload []byte) wire.Packet {
-	recv, _ := f.c.ConnIDs()
+	recv, send := f.c.ConnIDs()
+	diff := uint32(7)
+	if f.punch {
+		diff = 0
+		if f.c.Dialect() == AutoDialect {
+			recv = send
+		}
+	}
 	b := make([]byte, wire.HeaderSize, wire.HeaderSize+len(ext)+len(payload))
-	h := wire.Header{Type: typ, ConnID: recv, Timestamp: f.now.timestamp(), TimestampDiff: 7, Window: window, SeqNr: seq, AckNr: ack}
+	h := wire.Header{Type: typ, ConnID: recv, Timestamp: f.now.timestamp(), TimestampDiff: diff, Window: window, SeqNr: seq, AckNr: ack}
 	first := byte(0)
 	if len(ext) > 0 {
 		first, ext = ext[0], ext[1:]
@@ -277,7 +291,7 @@ func (f *fuzzConn) step() {
 	case opHandshake:
 		f.handshake()
 	case opOther:
-		switch f.in.next() % 6 {
+		switch f.in.next() % 8 {
 		case 0:
 			f.c.RepeatSynAck()
 		case 1:
@@ -288,6 +302,12 @@ func (f *fuzzConn) step() {
 			f.c.WaitWritable()
 		case 4:
 			f.readChunk()
+		case 6:
+			f.c.RepeatSyn()
+		case 7:
+			p := f.packet(wire.Reset, 0, 0, punchWindow, nil, nil)
+			p.TimestampDiff = 0
+			f.offer(&p)
 		case 5:
 			f.writeChunk()
 		}

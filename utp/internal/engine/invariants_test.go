@@ -46,7 +46,25 @@ func (v *invariants) check() error {
 	if err := v.checkLists(); err != nil {
 		return err
 	}
+	if err := v.checkDialect(); err != nil {
+		return err
+	}
 	return v.checkSending()
+}
+
+// checkDialect checks what utp-punch cannot take: more than it has room for, and
+// number 0 while one before it is outstanding.
+func (v *invariants) checkDialect() error {
+	out := &v.c.out
+	switch {
+	case !v.c.punch():
+		return nil
+	case out.count() > punchOutstanding:
+		return fmt.Errorf("%d packets outstanding to utp-punch", out.count())
+	case out.count() > 0 && out.nxt-1 < out.una:
+		return fmt.Errorf("packets %d to %d outstanding to utp-punch", out.una, out.nxt-1)
+	}
+	return nil
 }
 
 func (v *invariants) checkMemory() error {
