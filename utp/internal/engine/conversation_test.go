@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -118,6 +120,18 @@ func newScenario(seed uint64) *scenario {
 		p.mangle = stripHello
 	}
 	resets := chance(r, 0.7)
+	if s.foreign && chance(r, 0.3) {
+		// One of them speaks utp-punch's dialect, which the other finds out, or has
+		// been told. utp-punch answers what it does not know with RESETs.
+		which := r.IntN(3)
+		if which != 0 {
+			p.a.params.Dialect = UTPPunch
+		}
+		if which != 1 {
+			p.b.params.Dialect = UTPPunch
+		}
+		p.mangle, resets = likePunch, true
+	}
 	for _, x := range [...]*peer{p.a, p.b} {
 		x.out = drawLink(r)
 		x.resets = resets
@@ -157,6 +171,17 @@ func stripHello(_ *peer, d []byte) []byte {
 	}
 	d = append([]byte(nil), d[:wire.HeaderSize]...)
 	d[1] = 0
+	return d
+}
+
+// likePunch has the SYN of one that speaks utp-punch's dialect look like it.
+func likePunch(x *peer, d []byte) []byte {
+	d = stripHello(x, d)
+	if d[0]>>4 == byte(wire.Syn) && x.params.Dialect == UTPPunch {
+		d = bytes.Clone(d)
+		binary.BigEndian.PutUint32(d[8:], 0)
+		binary.BigEndian.PutUint32(d[12:], punchWindow)
+	}
 	return d
 }
 

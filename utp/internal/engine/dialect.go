@@ -98,6 +98,9 @@ func (c *Conn) synAckRun(now Time, b []byte) Transmit {
 	}
 	h := c.header(now, wire.State, c.out.nxt)
 	h.ConnID = c.connIDRecv
+	if c.offered < 255 {
+		c.offered++
+	}
 	if c.offer == offerAlone {
 		c.offer = offerBoth // if this is lost, too
 		h.Put(b, 0)
@@ -117,18 +120,24 @@ const (
 )
 
 // probeRefused takes a RESET that the initiator's dialect explains, and reports
-// whether it does: nothing is wrong with the connection then.
+// whether it does: nothing is wrong with the connection then. It may come when the
+// dialect is known already.
 func (c *Conn) probeRefused(p *wire.Packet) bool {
-	if c.state != synRecv || c.dialect != AutoDialect {
-		return false
-	}
-	if IsPunchReset(p) {
+	switch {
+	case c.punch():
+		// It resets with the id that it sends with. This is about the other one.
+		return p.ConnID != c.connIDRecv
+	case c.state == synRecv && c.dialect == AutoDialect && IsPunchReset(p):
 		c.offer = offerAlone
 		c.ack.now()
 		return true
+	case c.offered > 0 && p.AckNr == c.iss && p.SeqNr != c.irs+1:
+		// Others, about what utp-punch would have understood: once each.
+		c.offered--
+		return true
+	default:
+		return false
 	}
-	// libutp, about what utp-punch would have understood.
-	return c.offer != offerNone && p.SeqNr != c.irs+1
 }
 
 // resetWithoutNumber counts the RESETs of a utp-punch that does not know the

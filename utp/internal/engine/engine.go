@@ -96,6 +96,7 @@ type Conn struct {
 	ipv6      bool
 	dialect   Dialect
 	offer     offer
+	offered   uint8 // answers to the SYN in utp-punch's dialect
 
 	connIDRecv, connIDSend uint16     // connection_id to receive and to send with
 	iss, irs               wire.SeqNr // first sequence numbers, ours and the peer's

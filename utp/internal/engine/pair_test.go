@@ -315,8 +315,8 @@ func (p *pair) deliver(x *peer, d []byte) {
 		return
 	}
 	if x.conn != nil && x.conn.Reason() == NotClosed {
-		recv, send := x.conn.ConnIDs()
-		if pkt.ConnID == recv || pkt.Type == wire.Reset && pkt.ConnID == send {
+		_, send := x.conn.ConnIDs()
+		if x.conn.Receives(pkt.ConnID) || pkt.Type == wire.Reset && pkt.ConnID == send {
 			x.conn.HandlePacket(x.clock(p), pkt)
 			x.check()
 			p.bury(x)
@@ -325,6 +325,9 @@ func (p *pair) deliver(x *peer, d []byte) {
 	}
 	if x.resets && pkt.Type != wire.Reset {
 		h := wire.Header{Type: wire.Reset, ConnID: pkt.ConnID, SeqNr: wire.SeqNr(p.rng.Uint32()), AckNr: pkt.SeqNr}
+		if x.params.Dialect == UTPPunch {
+			h = wire.Header{Type: wire.Reset, ConnID: pkt.ConnID ^ 1, Window: punchWindow}
+		}
 		var b [wire.HeaderSize]byte
 		h.Put(b[:], 0)
 		p.sendOne(x, b[:], false)

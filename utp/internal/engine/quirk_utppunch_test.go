@@ -125,6 +125,32 @@ func TestQuirkUP87LostInTheHandshake(t *testing.T) {
 	})
 }
 
+// 8.7: a RESET that the first answers brought about may come when all is decided.
+func TestQuirkUP87LateResets(t *testing.T) {
+	t.Run("utp-punch", func(t *testing.T) {
+		tc := newScript(t, acceptor, utpPunch, startAt(1, 1)) // so that 0 is a plausible acknowledgement
+		tc.recv(tc.unknown(1001))
+		tc.wantReason("it is about the answer with X", NotClosed)
+		tc.recv(packet{typ: wire.Reset})
+		tc.wantReason("this one is its own", ResetByPeer)
+	})
+	t.Run("others", func(t *testing.T) {
+		tc := newScript(t, acceptor, unconnected)
+		tc.recv(packet{typ: wire.Syn, window: punchWindow})
+		tc.want("BEP 29 first", packet{typ: wire.State, id: 1000})
+		tc.conn.RepeatSynAck()
+		tc.flush()
+		tc.want("both", packet{typ: wire.State, id: 1000}, packet{typ: wire.State, id: 1001})
+		tc.recv(packet{typ: wire.State})
+		require.Equal(t, BEP29, tc.conn.Dialect())
+		echo := packet{typ: wire.Reset, seq: 999, ack: 1, window: 0}
+		tc.recv(echo)
+		tc.wantReason("it is about the answer with X + 1", NotClosed)
+		tc.recv(echo)
+		tc.wantReason("of which there was one", ResetByPeer)
+	})
+}
+
 // 8.3: a SYN-ACK with the next id is utp-punch's, if it acknowledges the SYN.
 func TestQuirkUP83SynAckIsChecked(t *testing.T) {
 	tc := newScript(t, utpPunch, unconnected)
