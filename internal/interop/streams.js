@@ -4,7 +4,7 @@
 //   listen [PORT]         > listening PORT
 //   dial ID PORT BEHAVIOUR
 //   write ID N SEED       > wrote ID, when the library has taken all of it
-//   end ID                ends our side of the stream
+//   end ID                ends our side of the stream, after what is being written
 //   destroy ID            ends both
 //   exit
 //
@@ -47,6 +47,7 @@ const libraries = {
 
 const library = libraries[process.argv[2]]()
 const conns = new Map()
+const writes = new Map() // promises, by id
 let accepting = ['hold']
 let accepted = 0
 
@@ -130,8 +131,13 @@ const commands = {
     })
     const handler = handle(id, conn, behaviour, true)
   },
-  write: (id, n, seed) => write(conns.get(id), Number(n), seed, () => report('wrote', id)),
-  end: id => conns.get(id).end(),
+  write: (id, n, seed) => writes.set(id, new Promise(resolve => {
+    write(conns.get(id), Number(n), seed, () => {
+      report('wrote', id)
+      resolve()
+    })
+  })),
+  end: id => Promise.resolve(writes.get(id)).then(() => conns.get(id).end()),
   destroy: id => library.destroy(conns.get(id)),
   exit: () => process.exit(0)
 }

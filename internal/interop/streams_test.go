@@ -40,7 +40,7 @@ const (
 
 func (r role) String() string { return [...]string{"we dial", "we listen"}[r] }
 
-// eachStream runs a test with every peer with streams, in both roles.
+// eachStream runs a test with every peer with streams, in both roles, one after the other unless t is a parallel test.
 func eachStream(t *testing.T, what string, test func(t *testing.T, s *streams)) {
 	for _, peer := range streamPeers {
 		for _, r := range []role{weDial, weListen} {
@@ -73,7 +73,7 @@ type streams struct {
 	accepted  int
 }
 
-// newStreams is for tests that do without eachStream.
+// start does what the test has not done itself.
 func (s *streams) start(behaviour string) {
 	s.t.Helper()
 	if s.child == nil {
