@@ -23,11 +23,12 @@ type streamPeer struct {
 	name    string // in the table
 	// halfClose says that the peer may go on writing when we have ended our stream, and the other way round.
 	halfClose bool
+	keepAlive bool // it sends keepalives, within half a minute
 }
 
 // streamPeers is whom the tests with streams are run with. utp-punch, whose dialect differs, is to be the next.
 var streamPeers = []streamPeer{
-	{library: "utp-native", name: "libutp", halfClose: true},
+	{library: "utp-native", name: "libutp", halfClose: true, keepAlive: true},
 }
 
 // role is who opens the connection.
@@ -61,16 +62,17 @@ type streams struct {
 	role role
 	cell *cell
 
-	config    utp.Config
-	path      *path // nil: no relay
-	quiet     bool  // no greeting: see streams.js
-	child     *child
-	transport *utppunch.Transport
-	listener  *utppunch.Listener
-	relay     *relay
-	port      int // where the initiator finds the acceptor
-	dialed    int
-	accepted  int
+	config      utp.Config
+	acceptLimit time.Duration // if that is more than patience
+	path        *path         // nil: no relay
+	quiet       bool          // no greeting: see streams.js
+	child       *child
+	transport   *utppunch.Transport
+	listener    *utppunch.Listener
+	relay       *relay
+	port        int // where the initiator finds the acceptor
+	dialed      int
+	accepted    int
 }
 
 // start does what the test has not done itself.
@@ -133,7 +135,7 @@ func (s *streams) connect(behaviour string) (*utp.Conn, string) {
 func (s *streams) request(behaviour string) string {
 	s.t.Helper()
 	if s.role == weDial {
-		s.accepted++
+		s.accepted++ // it is the next that it will accept
 		return fmt.Sprint("a", s.accepted)
 	}
 	s.dialed++
@@ -151,7 +153,7 @@ func (s *streams) establish() *utp.Conn {
 		require.NoError(s.t, err)
 		c = conn.(*utp.Conn)
 	} else {
-		stop := time.AfterFunc(patience, func() { s.listener.Close() })
+		stop := time.AfterFunc(max(s.acceptLimit, patience), func() { s.listener.Close() })
 		conn, err := s.listener.Accept()
 		require.NoError(s.t, err)
 		require.True(s.t, stop.Stop())
