@@ -12,7 +12,7 @@
 // standard input and reports by lines on its standard output; it ends when its input does, so that none survives the
 // tests. Peers with byte streams (streams.js: libutp under Node) speak one protocol, and whatever is tried with one is
 // tried with all of them: see streamPeers. libtorrent offers no streams; with it the conversation is the BitTorrent
-// protocol, of which bittorrent_test.go knows just enough (libtorrent.py).
+// protocol, of which bittorrent_test.go knows just enough (torrents.py).
 //
 // # Paths
 //

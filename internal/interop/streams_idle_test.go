@@ -44,14 +44,13 @@ func TestAcceptorSpeaksFirst(t *testing.T) {
 	for _, peer := range streamPeers {
 		t.Run(peer.library, func(t *testing.T) {
 			t.Parallel()
-			s := &streams{t: t, streamPeer: peer, role: weListen, quiet: true}
-			cell := record(t, peer.name, weListen, "we accept, and speak first")
+			s := &streams{line: newLine(t, peer.name, weListen, "we accept, and speak first"), streamPeer: peer, quiet: true}
 			s.start("sink")
 			id := s.request("sink")
 			start := time.Now()
 			s.acceptLimit = 2 * patience
 			c := s.establish()
-			cell.note("after %.0f s", time.Since(start).Seconds())
+			s.cell.note("after %.0f s", time.Since(start).Seconds())
 			_, err := c.Write(random(1000, 1))
 			require.NoError(t, err)
 			require.NoError(t, c.Close())

@@ -8,12 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"utppunch"
 	"utppunch/utp"
 )
 
@@ -31,79 +29,38 @@ var streamPeers = []streamPeer{
 	{library: "utp-native", name: "libutp", halfClose: true, keepAlive: true},
 }
 
-// role is who opens the connection.
-type role int
-
-const (
-	weDial role = iota
-	weListen
-)
-
-func (r role) String() string { return [...]string{"we dial", "we listen"}[r] }
-
 // eachStream runs a test with every peer with streams, in both roles, one after the other unless t is a parallel test.
 func eachStream(t *testing.T, what string, test func(t *testing.T, s *streams)) {
 	for _, peer := range streamPeers {
 		for _, r := range []role{weDial, weListen} {
 			t.Run(peer.library+"/"+r.String(), func(t *testing.T) {
-				s := &streams{t: t, streamPeer: peer, role: r}
-				s.cell = record(t, peer.name, r, what)
+				s := &streams{line: newLine(t, peer.name, r, what), streamPeer: peer}
 				test(t, s)
 			})
 		}
 	}
 }
 
-// streams is one test with one peer in one role: a Transport of ours, a process of theirs, and perhaps a relay between.
-// The first connect starts what the test has not.
+// streams is one test with one peer in one role.
 type streams struct {
-	t *testing.T
+	line
 	streamPeer
-	role role
-	cell *cell
-
-	config      utp.Config
-	acceptLimit time.Duration // if that is more than patience
-	path        *path         // nil: no relay
-	quiet       bool          // no greeting: see streams.js
-	child       *child
-	transport   *utppunch.Transport
-	listener    *utppunch.Listener
-	relay       *relay
-	port        int // where the initiator finds the acceptor
-	dialed      int
-	accepted    int
+	quiet    bool // no greeting: see streams.js
+	dialed   int
+	accepted int
 }
 
-// start does what the test has not done itself.
+// start starts what the test has not, and says how the peer is to behave.
 func (s *streams) start(behaviour string) {
 	s.t.Helper()
 	if s.child == nil {
 		s.child = startChild(s.t, "node", "streams.js", s.library)
 	}
-	if s.transport == nil {
-		var err error
-		s.transport, err = utppunch.Open("utp4", "127.0.0.1:0", &utppunch.Config{UTP: s.config})
-		require.NoError(s.t, err)
-		s.t.Cleanup(func() { s.transport.Close() })
-	}
 	s.child.send("accept %s", s.behave(behaviour))
-	if s.port != 0 {
-		return
-	}
-	if s.role == weDial {
+	s.open(func() int {
 		s.child.send("listen")
-		s.port = number(s.t, s.child.await("listening"))
-	} else {
-		var err error
-		s.listener, err = s.transport.Listen()
-		require.NoError(s.t, err)
-		s.port = portOf(s.transport.Addr())
-	}
-	if s.path != nil {
-		s.relay = newRelay(s.t, 1, s.port, *s.path)
-		s.port = s.relay.port()
-	}
+		return number(s.t, s.child.await("listening"))
+	})
 }
 
 func (s *streams) behave(behaviour string) string {
@@ -144,26 +101,6 @@ func (s *streams) request(behaviour string) string {
 	return id
 }
 
-// establish dials or accepts. The connection ends with the test.
-func (s *streams) establish() *utp.Conn {
-	s.t.Helper()
-	var c *utp.Conn
-	if s.role == weDial {
-		conn, err := s.transport.DialContext(s.t.Context(), "utp", local(s.port).String())
-		require.NoError(s.t, err)
-		c = conn.(*utp.Conn)
-	} else {
-		stop := time.AfterFunc(max(s.acceptLimit, patience), func() { s.listener.Close() })
-		conn, err := s.listener.Accept()
-		require.NoError(s.t, err)
-		require.True(s.t, stop.Stop())
-		c = conn.(*utp.Conn)
-	}
-	s.t.Cleanup(func() { c.Close() })
-	require.NoError(s.t, c.SetDeadline(time.Now().Add(2*patience)), "so that nothing hangs")
-	return c
-}
-
 // greet is the initiator's first byte: see streams.js.
 func (s *streams) greet(c *utp.Conn) {
 	s.t.Helper()
@@ -179,14 +116,6 @@ func (s *streams) greet(c *utp.Conn) {
 	_, err := io.ReadFull(c, hello)
 	require.NoError(s.t, err)
 	require.Equal(s.t, "!", string(hello))
-}
-
-// finish closes our end of the last connection and checks that the Transport ends, with everything delivered.
-func (s *streams) finish() {
-	s.t.Helper()
-	ctx, cancel := timeLimit(s.t, patience)
-	defer cancel()
-	require.NoError(s.t, s.transport.Shutdown(ctx))
 }
 
 // exchange writes n bytes of seed 1 and ends our stream; it reads until the peer ends its own, and compares that with
