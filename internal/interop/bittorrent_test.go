@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -80,6 +81,9 @@ type btPeer struct {
 	w    *bufio.Writer
 }
 
+// errOtherTorrent is returned when the peer has dialled for another torrent, one that it still has.
+var errOtherTorrent = errors.New("handshake: another torrent")
+
 const protocol = "\x13BitTorrent protocol"
 
 // shake exchanges handshakes. Each of ours has another peer id, or libtorrent would take us for the one that it knows.
@@ -96,8 +100,11 @@ func shake(conn io.ReadWriter, f *torrent) (*btPeer, error) {
 	if _, err := io.ReadFull(p.r, theirs); err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
-	if !bytes.HasPrefix(theirs, []byte(protocol)) || !bytes.Equal(theirs[28:48], f.hash[:]) {
+	if !bytes.HasPrefix(theirs, []byte(protocol)) {
 		return nil, fmt.Errorf("handshake: %q", theirs)
+	}
+	if !bytes.Equal(theirs[28:48], f.hash[:]) {
+		return nil, errOtherTorrent
 	}
 	return p, nil
 }
@@ -145,41 +152,71 @@ func (p *btPeer) next() (typ byte, body []byte, err error) {
 const ahead = 250
 
 // fetch gets all of the torrent from a peer that has it, and checks every piece.
-func (p *btPeer) fetch() error {
-	p.send(msgInterested)
-	got := make([]byte, len(p.data))
-	asked, arrived, unchoked := 0, 0, false
-	missing := make([]int, p.pieces())
-	for i := range missing {
-		missing[i] = p.pieceLen(i)
+func (p *btPeer) fetch() error { return p.resume(newDownload(p.torrent)) }
+
+// download is what has been fetched of a torrent, perhaps over several connections.
+type download struct {
+	data    []byte
+	blocks  []bool // that have arrived, in order
+	missing []int  // bytes of each piece
+	left    int
+}
+
+func newDownload(f *torrent) *download {
+	d := &download{data: make([]byte, len(f.data)), blocks: make([]bool, (len(f.data)+blockSize-1)/blockSize), left: len(f.data)}
+	for i := range f.pieces() {
+		d.missing = append(d.missing, f.pieceLen(i))
 	}
-	for arrived < len(got) {
-		for unchoked && asked < len(got) && asked-arrived < ahead*blockSize {
-			n := min(blockSize, len(got)-asked)
-			p.send(msgRequest, asked/pieceSize, asked%pieceSize, n)
-			asked += n
+	return d
+}
+
+// resume gets what is missing.
+func (p *btPeer) resume(d *download) error {
+	p.send(msgInterested)
+	next, waiting, unchoked := 0, 0, false
+	for d.left > 0 {
+		for ; unchoked && next < len(d.blocks) && waiting < ahead; next++ {
+			if !d.blocks[next] {
+				at := next * blockSize
+				p.send(msgRequest, at/pieceSize, at%pieceSize, min(blockSize, len(d.data)-at))
+				waiting++
+			}
 		}
 		typ, body, err := p.next()
 		if err != nil {
-			return fmt.Errorf("%d of %d bytes fetched: %w", arrived, len(got), err)
+			return fmt.Errorf("%d of %d bytes to be fetched: %w", d.left, len(d.data), err)
 		}
 		switch typ {
 		case msgChoke:
-			return fmt.Errorf("choked after %d bytes", arrived)
+			return fmt.Errorf("choked with %d bytes to be fetched", d.left)
 		case msgUnchoke:
 			unchoked = true
 		case msgPiece:
+			waiting--
 			piece, begin := int(binary.BigEndian.Uint32(body)), int(binary.BigEndian.Uint32(body[4:]))
-			copy(got[piece*pieceSize+begin:], body[8:])
-			arrived += len(body) - 8
-			if missing[piece] -= len(body) - 8; missing[piece] > 0 {
-				continue
-			}
-			sum := sha1.Sum(got[piece*pieceSize:][:p.pieceLen(piece)])
-			if !bytes.Equal(sum[:], p.sums[piece*sha1.Size:][:sha1.Size]) {
-				return fmt.Errorf("piece %d is not what it should be", piece)
+			if err := d.add(p.torrent, piece, begin, body[8:]); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// add takes a block.
+func (d *download) add(f *torrent, piece, begin int, block []byte) error {
+	at := piece*pieceSize + begin
+	if at%blockSize != 0 || at+len(block) > len(d.data) || len(block) != min(blockSize, len(d.data)-at) || d.blocks[at/blockSize] {
+		return fmt.Errorf("a block that was not asked for: piece %d, %d bytes at %d", piece, len(block), begin)
+	}
+	copy(d.data[at:], block)
+	d.blocks[at/blockSize] = true
+	d.left -= len(block)
+	if d.missing[piece] -= len(block); d.missing[piece] > 0 {
+		return nil
+	}
+	sum := sha1.Sum(d.data[piece*pieceSize:][:f.pieceLen(piece)])
+	if !bytes.Equal(sum[:], f.sums[piece*sha1.Size:][:sha1.Size]) {
+		return fmt.Errorf("piece %d is not what it should be", piece)
 	}
 	return nil
 }

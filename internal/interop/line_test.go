@@ -65,7 +65,7 @@ func (l *line) open(theirListen func() int) {
 		l.port = portOf(l.transport.Addr())
 	}
 	if l.path != nil {
-		l.relay = newRelay(l.t, 1, l.port, *l.path)
+		l.relay = newRelay(l.t, *seed, l.port, *l.path)
 		l.port = l.relay.port()
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 var (
 	long  = flag.Bool("long", false, "let peers be idle for three minutes, and wait for what takes a minute")
+	seed  = flag.Uint64("seed", 1, "of what relays do to datagrams; real time has its part in it, too")
 	speed = flag.Bool("speed", false, "measure how fast peers are with us and among themselves")
 )
 

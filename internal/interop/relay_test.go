@@ -41,13 +41,16 @@ type relay struct {
 	target         netip.AddrPort
 	source         atomic.Pointer[netip.AddrPort] // of the client
 	lanes          [2]lane
+	capture        capture
 	tasks          sync.WaitGroup
 }
 
 // lane is one direction of a relay.
 type lane struct {
-	path path
-	rand *rand.Rand
+	d       direction
+	capture *capture
+	path    path
+	rand    *rand.Rand
 	// filter sees every datagram, which is the n-th of its direction, from 1 on; those for which it returns false are
 	// dropped. It may be changed at any time.
 	filter atomic.Pointer[func(n int, data []byte) bool]
@@ -82,12 +85,18 @@ func newRelay(t *testing.T, seed uint64, target int, p path) *relay {
 	}
 	for i := range r.lanes {
 		l := &r.lanes[i]
+		l.capture, l.d = &r.capture, direction(i)
 		l.path, l.rand = p, rand.New(rand.NewPCG(seed, uint64(i)))
 		l.timer = time.AfterFunc(time.Hour, l.expire)
 	}
 	r.tasks.Go(func() { r.read(r.client, toServer) })
 	r.tasks.Go(func() { r.read(r.server, toClient) })
-	t.Cleanup(r.close)
+	t.Cleanup(func() {
+		r.close()
+		if t.Failed() {
+			t.Logf("the relay saw:\n%v", &r.capture)
+		}
+	})
 	return r
 }
 
@@ -138,15 +147,15 @@ func (r *relay) read(from *net.UDPConn, d direction) {
 // take decides what becomes of a datagram. Only the reader calls it.
 func (l *lane) take(b []byte) {
 	l.n++
-	if f := l.filter.Load(); f != nil && !(*f)(l.n, b) {
+	f := l.filter.Load()
+	lost := l.rand.Float64() < l.path.loss || f != nil && !(*f)(l.n, b)
+	l.capture.add(l.d, b, lost)
+	if lost {
 		return
 	}
 	copies := 1
 	if l.rand.Float64() < l.path.duplicate {
 		copies = 2
-	}
-	if l.rand.Float64() < l.path.loss {
-		return
 	}
 	for range copies {
 		delay := l.path.delay

@@ -4,9 +4,11 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,4 +26,15 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 		}
 	}
 	require.Fail(t, "this never happened", "%s", what)
+}
+
+// assertAny asserts that an error is one of several.
+func assertAny(t *testing.T, err error, targets ...error) bool {
+	t.Helper()
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return assert.Fail(t, "another error", "%v is none of %v", err, targets)
 }

@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 
 import libtorrent as lt
 
@@ -105,7 +106,8 @@ threading.Thread(target=watch, daemon=True).start()
 try:
     for line in sys.stdin:
         command(*line.split())
-finally:
-    # Without the politeness of a session that tells trackers.
-    sys.stderr.flush()
-    os._exit(0)
+except Exception:
+    traceback.print_exc()
+# At once: a session that is destroyed waits for its connections.
+sys.stderr.flush()
+os._exit(0)

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,10 +65,30 @@ func (s *torrents) ours(n int64, seed uint64) *torrent {
 func (s *torrents) connect(f *torrent) (*utp.Conn, *btPeer) {
 	s.t.Helper()
 	s.request(f)
-	c := s.establish()
-	p, err := shake(c, f)
+	c, p, err := s.meet(f)
 	require.NoError(s.t, err)
 	return c, p
+}
+
+// meet is connect without the request. When libtorrent dials, it may do so for a torrent that it had before.
+func (s *torrents) meet(f *torrent) (*utp.Conn, *btPeer, error) {
+	s.t.Helper()
+	for {
+		c := s.establish()
+		p, err := shake(c, f)
+		if errors.Is(err, errOtherTorrent) {
+			require.NoError(s.t, c.Close())
+			continue
+		}
+		return c, p, err
+	}
+}
+
+// remove has libtorrent forget a torrent and its connections.
+func (s *torrents) remove(f *torrent) {
+	s.t.Helper()
+	s.child.send("remove %v", f)
+	s.child.await("removed", f.String())
 }
 
 // request has libtorrent dial, if it is to.
