@@ -81,6 +81,19 @@ type btPeer struct {
 	w    *bufio.Writer
 }
 
+// peeked is a connection of which something has been read ahead.
+type peeked struct {
+	io.Reader
+	io.Writer
+}
+
+// peekHash returns which torrent the peer's handshake is about, and a connection where it can be read once more.
+func peekHash(conn io.ReadWriter) (string, io.ReadWriter, error) {
+	head := make([]byte, 48)
+	_, err := io.ReadFull(conn, head)
+	return fmt.Sprintf("%x", head[28:]), peeked{io.MultiReader(bytes.NewReader(head), conn), conn}, err
+}
+
 // errOtherTorrent is returned when the peer has dialled for another torrent, one that it still has.
 var errOtherTorrent = errors.New("handshake: another torrent")
 
