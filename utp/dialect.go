@@ -93,11 +93,20 @@ func (e *Endpoint) freePairLocked(route Route, id uint16, now engine.Time) bool 
 	return e.table.free(route, id, now) && e.table.free(route, id+1, now)
 }
 
+// acceptedID is the id with which the connection that a SYN opens is in the table
+// at first.
+func (e *Endpoint) acceptedID(syn *wire.Packet) uint16 {
+	if e.config.Dialect == UTPPunch {
+		return syn.ConnID
+	}
+	return syn.ConnID + 1
+}
+
 // duplicateLocked finds the connection of which a SYN is a late duplicate, or its
 // tombstone, after it has moved.
 func (e *Endpoint) duplicateLocked(route Route, syn *wire.Packet) bool {
 	switch found := e.table.lookup(route, syn.ConnID); {
-	case e.config.Dialect == BEP29 || syn.ConnID&1 != 0:
+	case e.config.Dialect != AutoDialect || syn.ConnID&1 != 0:
 		return false
 	case found.conn != nil:
 		return found.conn.inbound && found.conn.synSeqNr == syn.SeqNr

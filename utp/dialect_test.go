@@ -234,3 +234,65 @@ func TestPinnedDialect(t *testing.T) {
 		})
 	})
 }
+
+// utp-punch repeats its SYN when the SYN-ACK was lost.
+func TestPinnedPunchAnswersRepeatedSyn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+		te.listen()
+		te.recv(alice, punchSyn(4000))
+		synAck := te.want("SYN-ACK, lost", packet{typ: wire.State, id: 4001})
+		te.advance(100 * time.Millisecond)
+		te.recv(alice, punchSyn(4000))
+		te.want("the SYN was repeated", packet{typ: wire.State, id: 4001, seq: int(synAck.SeqNr)})
+		te.recv(alice, packet{typ: wire.Reset, id: 4000, seq: 701, ack: int(synAck.SeqNr)})
+	})
+}
+
+// Whoever can forge an address and guess an id must not take a connection's place.
+func TestPinnedPunchIgnoresSynOfAnIDInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+		te.quiet = true
+		te.listen()
+		te.recv(alice, punchSyn(4000))
+		synAck := te.want("SYN-ACK", packet{typ: wire.State, id: 4001})
+		accept := te.accept()
+		te.recv(alice, packet{typ: wire.Data, id: 4000, seq: 701, ack: int(synAck.SeqNr - 1), payload: "hello", punch: true})
+		te.ignore("acknowledgement")
+		c := accept.value("confirmed")
+		te.recv(alice, packet{typ: wire.Syn, id: 4000, seq: 1, punch: true})
+		te.ignore("whatever is said to a forged SYN")
+		te.recv(alice, packet{typ: wire.Data, id: 4000, seq: 702, ack: int(synAck.SeqNr - 1), payload: " world", punch: true})
+		te.ignore("acknowledgement")
+		b := make([]byte, 20)
+		n, err := c.Read(b)
+		require.NoError(t, err)
+		require.Equal(t, "hello world", string(b[:n]))
+		te.places()
+	})
+}
+
+// A new SYN of utp-punch with the id of a connection that has just ended.
+func TestPunchIDAfterTombstone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.quiet = true
+		te.listen()
+		c := te.acceptPunch(4000)
+		require.NoError(t, c.Close())
+		fin := te.want("FIN", packet{typ: wire.Fin, id: 4001})
+		te.recv(alice, packet{typ: wire.Fin, id: 4000, seq: 702, ack: int(fin.SeqNr), punch: true})
+		te.ignore("its acknowledgement")
+		require.Equal(t, 1, te.Stats().Tombstones)
+		te.advance(time.Second)
+		te.recv(alice, packet{typ: wire.Syn, id: 4000, seq: 9000, punch: true})
+		te.want("BEP 29 first", packet{typ: wire.State, id: 4000, ack: 9000})
+		te.recv(alice, punchReset(4000))
+		synAck := te.want("its own", packet{typ: wire.State, id: 4001, ack: 9000})
+		accept := te.accept()
+		te.recv(alice, packet{typ: wire.Data, id: 4000, seq: 9001, ack: int(synAck.SeqNr - 1), payload: "hello", punch: true})
+		te.ignore("acknowledgement")
+		accept.value("a SYN with a new number replaces the tombstone")
+	})
+}

@@ -150,7 +150,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	backlog := withDefault(e.config.Backlog, defaultBacklog)
-	switch found := e.table.lookup(route, p.ConnID+1); {
+	switch found := e.table.lookup(route, e.acceptedID(p)); {
 	case found.conn != nil && found.conn.synSeqNr == p.SeqNr:
 		return found.conn, nil
 	case found.conn != nil && !e.halfOpen.has(found.conn):
@@ -192,6 +192,10 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 		c.engine.Calm()
 	}
 	e.table.put(c)
+	if c.engine.Dialect() == engine.AutoDialect {
+		// It may turn out to receive with this one.
+		e.table.vacate(route.key(p.ConnID), route.Local)
+	}
 	e.halfOpen.add(c, route.Remote.Addr())
 	return c, replaced
 }

@@ -87,8 +87,11 @@ func (c *Conn) RepeatSyn() { c.synDue = c.state == synSent }
 // RepeatSynAck answers the SYN, or a duplicate of it, with the same sequence number.
 func (c *Conn) RepeatSynAck() {
 	if c.state == synRecv {
-		if c.synAcks > 0 {
+		if c.synAcks > 0 && c.dialect == AutoDialect {
+			// Whoever repeats it will do so again, unlike us: two answers each,
+			// and those unasked, would be more than three to one SYN.
 			c.offer = offerBoth
+			c.timers.stop(timerHandshake)
 		}
 		c.ack.now()
 	}

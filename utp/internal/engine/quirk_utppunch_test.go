@@ -360,3 +360,30 @@ func TestQuirkUP85SurplusAttempt(t *testing.T) {
 	tc.abort()
 	tc.want("as it sends in its dialect", packet{typ: wire.Reset, id: 1000})
 }
+
+// 8.7: a SYN gets three answers at most, however often it is repeated.
+func TestQuirkUP87Answers(t *testing.T) {
+	for syns := 1; syns <= 4; syns++ {
+		tc := newScript(t, acceptor, utpPunch, unconnected)
+		answers := 0
+		for range syns {
+			tc.recv(packet{typ: wire.Syn})
+			answers += len(tc.loseAll())
+		}
+		for tc.conn.Reason() == NotClosed {
+			tc.advanceToTimer()
+			answers += len(tc.loseAll())
+		}
+		require.LessOrEqual(t, answers, 3*syns, "%d SYNs", syns)
+	}
+}
+
+// 8.7: the RESETs that refuse BEP 29 may arrive when the connection is established.
+func TestQuirkUP87RefusedLate(t *testing.T) {
+	for _, ours := range []wire.SeqNr{1, 30000} { // near 0, their ack_nr is in the window
+		tc := newScript(t, acceptor, utpPunch, startAt(ours, 700))
+		late := tc.unknown(1001)
+		tc.recv(late, late, late)
+		tc.wantReason("they are not about this connection", NotClosed)
+	}
+}

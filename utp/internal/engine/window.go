@@ -118,7 +118,8 @@ func (w *recvWindow) useful() int {
 	if w.path == 0 {
 		return w.max
 	}
-	return min(w.max, localWindow+int(localRate*w.path.Seconds()))
+	// An int of 32 bits does not hold it for every path.
+	return int(min(float64(w.max), localWindow+localRate*w.path.Seconds()))
 }
 
 // consumed counts n bytes read by the application and grows the window to twice

@@ -264,3 +264,19 @@ func TestWindowGrowsInUse(t *testing.T) {
 		require.Equal(t, w, p.b.mem.reserved)
 	}
 }
+
+// A long path does not overflow the bound of the window where int has 32 bits.
+func TestWindowOfALongPath(t *testing.T) {
+	for _, rtt := range []time.Duration{time.Second, 1710 * ms, 1720 * ms, 2 * time.Second, 2000 * time.Second} {
+		mem := &testMemory{reserved: 64 << 10}
+		var w recvWindow
+		w.init(16 << 20)
+		w.rtt = ms
+		w.pathSample(rtt)
+		now := Time(time.Second)
+		w.consumed(now, 8<<20, mem)
+		w.consumed(now.Add(ms), 0, mem)
+		require.Equal(t, 16<<20, w.limit, "round trip %v", rtt)
+		require.Equal(t, w.limit, mem.reserved)
+	}
+}
