@@ -416,3 +416,19 @@ func TestErrorsOfTheEndpoint(t *testing.T) {
 		require.True(t, errors.Is(err, net.ErrClosed))
 	})
 }
+
+// A condition is there only while somebody waits.
+func TestWaitersLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		p := te.dialled(alice)
+		read := p.read(10)
+		read.wantNotDone("there is nothing to read")
+		p.recv(packet{typ: wire.Data, payload: "hello"})
+		read.value("data has arrived")
+		te.advance(time.Second)
+		te.ignore("acknowledgement")
+		require.Nil(t, p.conn.readable.cond)
+		p.reset()
+	})
+}

@@ -296,3 +296,58 @@ func TestPunchIDAfterTombstone(t *testing.T) {
 		accept.value("a SYN with a new number replaces the tombstone")
 	})
 }
+
+// The SYN of a pinned dialect is the same one again: two RESETs of it are one sign.
+func TestPinnedPunchDialRefusedTwiceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		te.handIn(alice, punchReset(int(syn.ConnID)), punchReset(int(syn.ConnID)))
+		dial.wantNotDone("one of these can be forged")
+		te.want("once more", packet{typ: wire.Syn, id: int(syn.ConnID)})
+		te.recv(alice, punchReset(int(syn.ConnID)))
+		wantDialError(t, dial.err("both are refused"), syscall.ECONNREFUSED, "nobody listens")
+		te.ignore("RESET")
+	})
+}
+
+// The host of a pinned peer says by ICMP that nobody is there.
+func TestPinnedPunchUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{Dialect: UTPPunch})
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		te.Unreachable(alice, syn.bytes)
+		syn = te.want("once more, at once", packet{typ: wire.Syn})
+		te.Unreachable(alice, syn.bytes)
+		wantDialError(t, dial.err("nobody is there"), syscall.ECONNREFUSED, "nobody is there")
+		te.ignore("RESET")
+	})
+}
+
+// A RESET with a number is checked by it, whatever else it looks like.
+func TestPunchLikeResetWithANumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		te.recv(alice, packet{typ: wire.Reset, id: int(syn.ConnID), seq: 1, punch: true})
+		te.wantNothing("no reason for another attempt")
+		dial.wantNotDone("it is wrong")
+		te.recv(alice, packet{typ: wire.Reset, id: int(syn.ConnID), ack: int(syn.SeqNr)})
+		dial.err("refused")
+	})
+}
+
+func TestPinnedBEP29IgnoresResetsWithoutNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, &Config{Dialect: BEP29})
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		te.recv(alice, punchReset(int(syn.ConnID)-1)) // with the id that it receives with
+		te.wantNothing("no reason for another attempt")
+		te.recv(alice, packet{typ: wire.Reset, id: int(syn.ConnID), ack: int(syn.SeqNr)})
+		dial.err("refused")
+	})
+}

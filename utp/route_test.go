@@ -432,3 +432,16 @@ func TestChains(t *testing.T) {
 		require.Empty(t, tab.tombs)
 	}
 }
+
+// The list of tombstones does not grow with what was ever on it.
+func TestTombstonesOfLongAgoTakeNoMemory(t *testing.T) {
+	var tab table
+	tab.init()
+	for i := range 1000 {
+		c := &Conn{route: alice, connIDRecv: uint16(i)}
+		tab.put(c)
+		tab.bury(c, engine.Tombstone{Expires: engine.Time(i + 1)})
+		tab.expire(engine.Time(i))
+	}
+	require.LessOrEqual(t, cap(tab.buried), 16)
+}

@@ -387,3 +387,56 @@ func TestQuirkUP87RefusedLate(t *testing.T) {
 		tc.wantReason("they are not about this connection", NotClosed)
 	}
 }
+
+// 8.7: an initiator that gives up ends what is not confirmed, whatever it speaks.
+func TestQuirkUP87GivenUp(t *testing.T) {
+	t.Run("before anything else was offered", func(t *testing.T) {
+		tc := newScript(t, acceptor, unconnected)
+		tc.recv(packet{typ: wire.Syn, window: punchWindow})
+		tc.want("BEP 29", packet{typ: wire.State, id: 1000})
+		tc.recv(packet{typ: wire.Reset, seq: 999, ack: 0})
+		tc.wantReason("libutp's number is random", ResetByPeer)
+	})
+	t.Run("after that", func(t *testing.T) {
+		tc := newScript(t, acceptor, unconnected)
+		tc.recv(packet{typ: wire.Syn, window: punchWindow})
+		tc.conn.RepeatSynAck()
+		tc.flush()
+		tc.loseAll()
+		tc.recv(packet{typ: wire.Reset, seq: 1, ack: 0})
+		tc.wantReason("it knows its own number", ResetByPeer)
+	})
+}
+
+// Stale acknowledgements are good only from where the SYN came from for certain.
+func TestQuirkUPPinnedConfirmation(t *testing.T) {
+	tc := newScript(t, acceptor, utpPunch, unconnected, with(func(p *Params) { p.Dialect = UTPPunch }))
+	tc.recv(packet{typ: wire.Syn})
+	tc.want("one answer", packet{typ: wire.State, id: 1001})
+	tc.recv(packet{typ: wire.State, ack: -100})
+	require.False(t, tc.conn.Connected(), "it does not echo our number")
+	tc.recv(packet{typ: wire.State})
+	require.True(t, tc.conn.Connected())
+}
+
+// What has been found out is not assumed otherwise.
+func TestQuirkUPAssumeWhatIsKnown(t *testing.T) {
+	tc := newScript(t)
+	tc.conn.Assume(UTPPunch)
+	require.Equal(t, BEP29, tc.conn.Dialect())
+}
+
+// 8.4: a run of packets ends at the barrier.
+func TestQuirkUP84BarrierInARun(t *testing.T) {
+	everyPunch(t, func(tc *testConn) {
+		zero := 6
+		if tc.acceptor {
+			zero = 7
+		}
+		tc.write(9 * (BaseDatagram - wire.HeaderSize))
+		require.Len(t, tc.takeAll(), zero-1, "the next one is number 0")
+		tc.recv(packet{typ: wire.State, ack: zero - 1})
+		tc.want("it is passed", packet{typ: wire.Data, seq: zero, payload: BaseDatagram - wire.HeaderSize})
+		tc.takeAll()
+	}, noProbe)
+}

@@ -495,3 +495,24 @@ func TestEndBeforeConnection(t *testing.T) {
 	_, sent := c.PollTransmit(tc.now, tc.buf[:])
 	require.False(t, sent)
 }
+
+// Our own kind acknowledges a FIN, if it is there; and nobody asks about a
+// connection that was not closed.
+func TestEndUndelivered(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.close()
+		tc.takeAll()
+		tc.advance(time.Minute)
+		tc.takeAll()
+		tc.wantReason("nobody is there", TimedOut)
+		require.True(t, tc.conn.Undelivered(), "nor was the FIN")
+	}, ownKind)
+	everyPeer(t, func(tc *testConn) {
+		tc.write("x")
+		tc.takeAll()
+		tc.advance(2 * time.Minute)
+		tc.takeAll()
+		tc.wantReason("nobody is there", TimedOut)
+		require.False(t, tc.conn.Undelivered(), "Write and Read say so")
+	})
+}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"utppunch/utp/internal/wire"
 )
 
 func TestWindowBegins(t *testing.T) {
@@ -279,4 +281,22 @@ func TestWindowOfALongPath(t *testing.T) {
 		require.Equal(t, 16<<20, w.limit, "round trip %v", rtt)
 		require.Equal(t, w.limit, mem.reserved)
 	}
+}
+
+// TestWindowSamplesOfThePath: a difference is a sample of the path only if our own
+// kind has measured it, and the clocks have not drifted apart by more meanwhile.
+func TestWindowSamplesOfThePath(t *testing.T) {
+	sample := func(tc *testConn, diff time.Duration) time.Duration {
+		tc.conn.window.path = 0
+		var p wire.Packet
+		p.Timestamp = tc.now.timestamp()
+		p.TimestampDiff = uint32(diff / time.Microsecond)
+		tc.conn.heard(tc.now.Add(5*ms), &p)
+		return tc.conn.window.path
+	}
+	tc := newScript(t, ownKind)
+	require.Equal(t, 25*ms, sample(tc, 20*ms))
+	require.Zero(t, sample(tc, -6*ms), "less than nothing")
+	require.Zero(t, sample(tc, 0), "it has measured nothing yet")
+	require.Zero(t, sample(newScript(t), 20*ms), "others")
 }
