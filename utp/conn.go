@@ -26,7 +26,8 @@ type Conn struct {
 	unbound  bool       // dialled, when our own address was not known: see place
 	synSeqNr wire.SeqNr // of the SYN that opened it
 
-	// guarded by Endpoint.mu
+	// guarded by Endpoint.mu, and by mu too when they change: one of them is enough
+	// to read them
 	connIDRecv uint16
 	connIDSend uint16
 	next       *Conn // in the table
@@ -56,6 +57,7 @@ type Conn struct {
 	closed      bool        // Close was called
 	removed     bool        // the endpoint no longer routes packets here
 	resetSeen   bool        // a blocked Write has reported the peer's RESET
+	told        bool        // a call has reported why the connection ended
 	established bool        // the endpoint was told
 	linger      int         // SetLinger
 	unsent      *outgoing   // what the system had no room for
@@ -121,6 +123,9 @@ func (c *Conn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.closed = true
+	if c.removed {
+		c.countUndeliveredLocked()
+	}
 	c.readDL.stop()
 	c.writeDL.stop()
 	linger := c.linger
@@ -138,6 +143,15 @@ func (c *Conn) Close() error {
 	}
 	c.unlock()
 	return c.opError("close", err)
+}
+
+// countUndeliveredLocked counts a connection that was closed and has ended, if not
+// all that was written was acknowledged and no call has said so.
+func (c *Conn) countUndeliveredLocked() {
+	if c.engine.Undelivered() && !c.told {
+		c.told = true
+		c.endpoint.undelivered.Add(1)
+	}
 }
 
 // awaitFlushLocked waits until the peer has acknowledged everything.

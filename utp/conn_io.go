@@ -43,6 +43,7 @@ func (c *Conn) awaitReadableLocked(wait bool) error {
 		case c.engine.EOF():
 			return io.EOF
 		case c.engine.Reason() != engine.NotClosed:
+			c.told = true
 			return reasonError("read", c.engine.Reason())
 		}
 		c.waitLocked(&c.readable)
@@ -133,7 +134,9 @@ func (c *Conn) writeErrorLocked() error {
 	case c.engine.WriteClosed():
 		return errno("write", syscall.EPIPE)
 	}
-	switch r := c.engine.Reason(); r {
+	r := c.engine.Reason()
+	c.told = c.told || r != engine.NotClosed
+	switch r {
 	case engine.NotClosed:
 		return nil
 	case engine.Finished, engine.ResetByPeer:

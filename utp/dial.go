@@ -42,9 +42,19 @@ func (d *dialing) report() {
 	}
 }
 
-// undelivered notes an ICMP message about the SYN of c, or a RESET of utp-punch. It
-// can be forged, or of the moment: another attempt is made at once. When that does
-// not arrive either the dial is refused.
+// hasten notes that it is said of the SYN of c that nobody takes it, in a way that
+// can be forged, or of the moment: another attempt is made at once.
+func (d *dialing) hasten(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lost == nil {
+		d.lost, d.again = c, true
+		d.report()
+	}
+}
+
+// undelivered notes an ICMP message about the SYN of c. When that of another attempt
+// does not arrive either the dial is refused.
 func (d *dialing) undelivered(c *Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -68,23 +68,30 @@ func (c *Conn) moved() bool {
 }
 
 // decided moves a connection to the id that it receives with, now that this is
-// known, and ends it if another has taken that meanwhile.
+// known.
 func (e *Endpoint) decided(c *Conn) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	recv, send := c.engine.ConnIDs()
-	ok := recv == c.connIDRecv || !e.table.has(c)
-	if !ok && e.table.free(c.route, recv, e.now()) {
-		e.table.remove(c)
-		c.connIDRecv, c.connIDSend = recv, send
-		e.table.put(c)
-		ok = true
+	if recv == c.connIDRecv || !e.table.remove(c) {
+		return
 	}
-	c.mu.Unlock()
-	e.mu.Unlock()
-	if !ok {
-		c.abort()
+	c.connIDRecv, c.connIDSend = recv, send
+	e.table.put(c)
+}
+
+// dialsLocked reports whether a dial is under way whose answer, in utp-punch's
+// dialect, has the id that the acceptor of a SYN with this id receives with.
+func (e *Endpoint) dialsLocked(route Route, id uint16) bool {
+	c := e.table.find(route, id).conn
+	if c == nil || c.inbound {
+		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Receives(id + 1)
 }
 
 // freePairLocked reports whether a dial may use id: what answers it has that one

@@ -1,6 +1,8 @@
 package utp
 
 import (
+	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -165,18 +167,65 @@ func TestDialLeavesRoomForBothDialects(t *testing.T) {
 	})
 }
 
-// A RESET without a number may be forged: that of one SYN does not refuse a dial.
-func TestDialRefusedByPunch(t *testing.T) {
+// A RESET without a number may be forged: whoever sends it with every id gains one
+// further SYN by it.
+func TestDialIsNotRefusedByPunch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		te := newTestEndpoint(t, nil)
+		te.quiet = true
 		dial := te.dial(alice)
-		first := te.want("SYN", packet{typ: wire.Syn})
-		te.recv(alice, punchReset(int(first.ConnID)), punchReset(int(first.ConnID)))
-		dial.wantNotDone("one of these can be forged")
-		second := te.want("another attempt, at once", packet{typ: wire.Syn})
-		te.recv(alice, punchReset(int(second.ConnID)))
-		wantDialError(t, dial.err("both are refused"), syscall.ECONNREFUSED, "nobody listens")
+		te.want("SYN", packet{typ: wire.Syn})
+		for id := 0; id < 1<<16; id += 2 {
+			te.handIn(alice, punchReset(id))
+		}
+		te.want("another attempt, at once", packet{typ: wire.Syn})
+		for id := 0; id < 1<<16; id += 2 {
+			te.handIn(alice, punchReset(id))
+		}
+		te.wantNothing("not again")
+		dial.wantNotDone("nothing of it had a number")
+		te.wantAfter(2*time.Second, "in its time", packet{typ: wire.Syn})
+		te.Close()
+		require.ErrorIs(t, dial.err("everything ends"), net.ErrClosed)
 		te.ignore("RESETs that give up")
+	})
+}
+
+// Nor does a SYN with the id of a dial, which may be forged, take its answer.
+func TestSynWithTheIDOfADial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		dial := te.dial(alice)
+		syn := te.want("SYN", packet{typ: wire.Syn})
+		id := int(syn.ConnID)
+		te.recv(alice, packet{typ: wire.Syn, id: id, seq: 9})
+		te.wantNothing("it is ignored")
+		te.recv(alice, packet{typ: wire.State, id: id + 1, seq: 900, ack: int(syn.SeqNr), punch: true})
+		te.want("the answer is confirmed", packet{typ: wire.State, id: id})
+		c := dial.value("it was answered")
+		te.recv(alice, packet{typ: wire.Syn, id: id + 1, seq: 9})
+		te.want("now only its own id is in use", packet{typ: wire.State, id: id + 1})
+		te.recv(alice, packet{typ: wire.Reset, id: id + 2, seq: 10})
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		te.want("RESET", packet{typ: wire.Reset, id: id})
+	})
+}
+
+// A host to which a whole prefix is routed has many addresses.
+func TestChainsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		te := newTestEndpoint(t, nil)
+		te.listen()
+		for i := range 2 * maxChain {
+			route := alice
+			route.Local = netip.AddrFrom4([4]byte{10, 0, 1, byte(i)})
+			te.recv(route, packet{typ: wire.Syn, id: 3001, seq: i})
+		}
+		require.Len(t, te.takeAll(), maxChain)
+		require.Equal(t, maxChain, te.Stats().Conns)
+		require.EqualValues(t, maxChain, te.Stats().SynDropped)
 	})
 }
 

@@ -176,8 +176,8 @@ func (e *Endpoint) ended(c *Conn) {
 	now := e.now()
 	c.mu.Lock()
 	tomb, bury := c.engine.Tombstone(now)
-	if c.engine.Undelivered() {
-		e.undelivered.Add(1)
+	if c.closed {
+		c.countUndeliveredLocked()
 	}
 	c.mu.Unlock()
 	e.mu.Lock()

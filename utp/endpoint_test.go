@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +220,21 @@ func TestShutdownReportsWhatIsLost(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a moment before Close", func(t *testing.T) {
+		for _, told := range []bool{false, true} {
+			everyPeer(t, nil, func(t *testing.T, p *peer) {
+				p.write("last words").value("there is room for it")
+				p.ignore("DATA")
+				p.reset()
+				if told {
+					_, err := p.conn.Write([]byte("more"))
+					require.ErrorIs(t, err, syscall.EPIPE)
+				}
+				require.NoError(t, p.conn.Close())
+				require.Equal(t, !told, p.Stats().Undelivered == 1, "unless a call has said so")
+			})
+		}
+	})
 	t.Run("what is thrown away is not lost", func(t *testing.T) {
 		everyPeer(t, nil, func(t *testing.T, p *peer) {
 			p.write("last words").value("there is room for it")

@@ -161,15 +161,16 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 		replaced = found.conn
 	case found.tomb != nil && found.tomb.SynSeqNr == p.SeqNr, e.duplicateLocked(route, p):
 		return nil, nil // a late duplicate
+	case e.dialsLocked(route, p.ConnID), e.table.crowded(route.key(e.acceptedID(p))):
+		e.synDropped.Add(1)
+		return nil, nil
 	}
 	switch {
 	case e.closed:
 		return nil, nil
 	case e.listener == nil:
 		e.unroutable.Add(1)
-		if resets.take(now) {
-			e.sendReset(now, route, p)
-		}
+		e.sendReset(now, route, p, resets)
 		return nil, nil
 	case e.listener.full(backlog), e.fullLocked():
 		e.synDropped.Add(1)

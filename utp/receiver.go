@@ -108,7 +108,13 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 		return false
 	}
 	if c.dial != nil && engine.IsPunchReset(p) && e.config.Dialect != BEP29 {
-		c.dial.undelivered(c) // no number tells that it is no forgery
+		// No number tells that it is no forgery. It decides nothing, unless only
+		// utp-punch can be meant.
+		if e.config.Dialect == UTPPunch {
+			c.dial.undelivered(c)
+		} else {
+			c.dial.hasten(c)
+		}
 	}
 	if c.route.Local != route.Local && !echoed {
 		// The first packet to tell our own address in this connection, if it is
@@ -128,8 +134,8 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 // unroutable answers a packet of no connection.
 func (r *Receiver) unroutable(route Route, p *wire.Packet) {
 	r.endpoint.unroutable.Add(1)
-	if p.Type != wire.Reset && r.resets.take(r.now) {
-		r.endpoint.sendReset(r.now, route, p)
+	if p.Type != wire.Reset {
+		r.endpoint.sendReset(r.now, route, p, &r.resets)
 	}
 }
 
@@ -184,7 +190,10 @@ func (e *Endpoint) echoedLocked(route Route, id uint16) *Conn {
 
 // sendReset answers a packet of no connection, with the id and the number of it,
 // and where it can be utp-punch's with the id, too, that this receives with.
-func (e *Endpoint) sendReset(now engine.Time, route Route, p *wire.Packet) {
+func (e *Endpoint) sendReset(now engine.Time, route Route, p *wire.Packet, budget *resetBudget) {
+	if !budget.take(now) {
+		return
+	}
 	h := wire.Header{
 		Type:      wire.Reset,
 		ConnID:    p.ConnID,
@@ -194,7 +203,7 @@ func (e *Endpoint) sendReset(now engine.Time, route Route, p *wire.Packet) {
 	var b [2 * wire.HeaderSize]byte
 	n := wire.HeaderSize
 	h.Put(b[:], 0)
-	if e.config.Dialect != BEP29 && engine.MayBePunch(p) {
+	if e.config.Dialect != BEP29 && engine.MayBePunch(p) && budget.take(now) {
 		h.ConnID ^= 1
 		h.Put(b[n:], 0)
 		n *= 2
@@ -209,8 +218,8 @@ const (
 	resetBurst = 100
 )
 
-// resetBudget limits RESETs: each is as long as the packet it answers at most,
-// but a victim whose address was forged wants none at all.
+// resetBudget limits RESETs: each is as long as the packet it answers at most, but
+// there may be two, and a victim whose address was forged wants none at all.
 type resetBudget struct {
 	tokens float64
 	last   engine.Time

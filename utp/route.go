@@ -71,7 +71,8 @@ type table struct {
 	conns map[key]*Conn      // linked by Conn.next
 	tombs map[key]*tombstone // linked by tombstone.next
 	count int                // of connections
-	// buried are the tombstones in order of expiry, from first on.
+	// buried are the tombstones in the order in which they came, from first on,
+	// which is that of their expiry but for utp-punch's, which last longer.
 	buried []*tombstone
 	first  int
 }
@@ -131,6 +132,19 @@ func (t *table) find(r Route, id uint16) (found entry) {
 func (t *table) free(r Route, id uint16, now engine.Time) bool {
 	e := t.lookup(r, id)
 	return e.conn == nil && (e.tomb == nil || now >= e.tomb.Reusable)
+}
+
+// maxChain bounds the connections that differ by nothing but our own address. Hosts
+// to which a whole prefix is routed have many.
+const maxChain = 64
+
+// crowded reports whether no further connection may have the key.
+func (t *table) crowded(k key) bool {
+	n := 0
+	for c := t.conns[k]; c != nil; c = c.next {
+		n++
+	}
+	return n >= maxChain
 }
 
 // put enters a connection at its place, which is free.

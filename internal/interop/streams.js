@@ -42,6 +42,26 @@ const libraries = {
       // The native code flushes what it was given.
       destroy: conn => conn.destroy()
     }
+  },
+  'utp-punch': () => {
+    const node = new (require(path.join(root, 'utp-punch')))()
+    let bound = false
+    const bind = port => {
+      if (!bound) node.bind(port, '127.0.0.1')
+      bound = true
+    }
+    return {
+      listen: (port, onlistening, onconnection) => {
+        node.on('connection', onconnection)
+        bind(port)
+        node.listen(() => onlistening(node.address().port))
+      },
+      dial: (port, onconnect) => {
+        bind(0)
+        return node.connect(port, '127.0.0.1', onconnect)
+      },
+      destroy: conn => conn.destroy()
+    }
   }
 }
 

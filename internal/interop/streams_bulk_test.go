@@ -22,13 +22,14 @@ func TestEcho(t *testing.T) {
 }
 
 func TestBulk(t *testing.T) {
-	const size = 64 << 20
-	eachStream(t, "64 MiB each way at once", func(t *testing.T, s *streams) {
+	eachStream(t, "bulk, each way at once", func(t *testing.T, s *streams) {
+		size := s.bulk
+		s.cell.note("%d MiB", size>>20)
 		c, id := s.connect(fmt.Sprintf("both %d 2", size))
 		start := time.Now()
 		exchange(t, c, size, randomDigest(size, 2))
 		s.ended(id, randomDigest(size, 1))
-		t.Logf("%.0f MiB/s each way; %+v", size/1e6/time.Since(start).Seconds(), c.Stats())
+		t.Logf("%.0f MiB/s each way; %+v", float64(size)/1e6/time.Since(start).Seconds(), c.Stats())
 		require.NoError(t, c.Close())
 		s.finish()
 	})

@@ -22,11 +22,15 @@ type streamPeer struct {
 	// halfClose says that the peer may go on writing when we have ended our stream, and the other way round.
 	halfClose bool
 	keepAlive bool // it sends keepalives, within half a minute
+	errors    bool // it tells its application of a RESET; others only end the stream
+	bulk      int64
+	dialect   utp.Dialect
 }
 
-// streamPeers is whom the tests with streams are run with. utp-punch, whose dialect differs, is to be the next.
+// streamPeers is whom the tests with streams are run with.
 var streamPeers = []streamPeer{
-	{library: "utp-native", name: "libutp", halfClose: true, keepAlive: true},
+	{library: "utp-native", name: "libutp", halfClose: true, keepAlive: true, errors: true, bulk: 64 << 20, dialect: utp.BEP29},
+	{library: "utp-punch", name: "utp-punch", keepAlive: true, bulk: 8 << 20, dialect: utp.UTPPunch},
 }
 
 // eachStream runs a test with every peer with streams, in both roles, one after the other unless t is a parallel test.

@@ -56,7 +56,10 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 			c.cc.acked(a)
 		}
 	}
-	if !advanced && !hasSack && c.peerWindow == window {
+	switch {
+	case advanced && c.punch() && c.recovery == fastRecovery:
+		c.retransmitOldest()
+	case !advanced && !hasSack && c.peerWindow == window:
 		c.countDuplicate(p)
 	}
 	c.ackTS = p.Timestamp
@@ -185,7 +188,17 @@ func (c *Conn) countDuplicate(p *wire.Packet) {
 		p.Timestamp == c.ackTS && p.Timestamp != 0 {
 		return
 	}
-	if c.dupAcks++; c.dupAcks != dupThresh {
+	if c.dupAcks++; c.dupAcks == dupThresh {
+		c.retransmitOldest()
+	}
+}
+
+// retransmitOldest takes the oldest packet for lost. Besides by duplicate
+// acknowledgements it is found by a partial acknowledgement, which ends before all
+// that was out when the last loss was noticed: RFC 6582, section 3.2 step 3, for a
+// peer that never acknowledges selectively.
+func (c *Conn) retransmitOldest() {
+	if c.out.count() == 0 {
 		return
 	}
 	if r := c.out.at(c.out.una); !r.has(recordSacked | recordLost) {

@@ -56,9 +56,9 @@ func (c *Conn) abort(r Reason) {
 	c.close(r)
 }
 
-// Undelivered reports whether the connection ended after Close, other than by
-// Abort, before the peer had acknowledged everything that was written and the FIN.
-// Others need not acknowledge the FIN: libutp does not if there was no data.
+// Undelivered reports whether the connection ended, other than by Abort, before the
+// peer had acknowledged everything that was written and the FIN. Others need not
+// acknowledge the FIN: libutp does not if there was no data.
 func (c *Conn) Undelivered() bool { return c.undelivered }
 
 // Forget ends the connection without a word to the peer.
@@ -76,7 +76,7 @@ func (c *Conn) close(r Reason) {
 	if r == Aborted {
 		c.in.clear(c.params.Memory)
 	}
-	c.undelivered = c.closing && (r == TimedOut || r == ResetByPeer) &&
+	c.undelivered = (r == TimedOut || r == ResetByPeer) &&
 		(c.buf.len() > 0 || c.ownKind && !c.Flushed())
 	c.state, c.reason = closed, r
 	c.timers = timers{}

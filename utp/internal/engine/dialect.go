@@ -157,17 +157,3 @@ func (c *Conn) Assume(d Dialect) {
 		c.speakPunch()
 	}
 }
-
-// slots is how many further packets may be outstanding. utp-punch compares numbers
-// without regard to their wrap: 0 is good only when all before it has arrived.
-func (c *Conn) slots() int {
-	n := c.maxOutstanding() - c.out.count()
-	switch {
-	case !c.punch():
-	case c.out.nxt != 0:
-		n = min(n, 1<<16-int(c.out.nxt))
-	case c.out.count() > 0:
-		n = 0
-	}
-	return n
-}

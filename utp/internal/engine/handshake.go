@@ -126,7 +126,7 @@ func (c *Conn) handleSynSent(now Time, p *wire.Packet) {
 		c.decide(p)
 		c.irs = p.SeqNr
 		c.rcvNxt = p.SeqNr
-		if _, ok := p.Extensions.Hello(); ok {
+		if _, ok := p.Extensions.Hello(); ok && !c.punch() {
 			c.ownKind = true
 		}
 		c.sampleHandshake(now)
@@ -187,7 +187,7 @@ func (c *Conn) confirmed(now Time) {
 	if c.synAcks == 1 {
 		c.sampleHandshake(now)
 	}
-	c.ownKind = c.helloRecv
+	c.ownKind = c.helloRecv && !c.punch()
 	c.timers.stop(timerEmbryonic)
 	c.timers.stop(timerHandshake)
 	c.establish(now)

@@ -37,12 +37,12 @@ func (c *Conn) keepAlive() time.Duration {
 // ack_nr lags by one, libutp's form. Our own kind answers it, which also tells a
 // dead peer from an idle one.
 func (c *Conn) keepAliveTimeout(now Time) {
-	interval := c.keepAlive()
-	quiet := c.lastSent
 	if c.punch() && c.params.Timeout > 0 && now.Sub(c.lastHeard) >= c.params.Timeout {
 		c.abort(TimedOut) // it says something every 2 s
 		return
 	}
+	interval := c.keepAlive()
+	quiet := c.lastSent
 	if c.ownKind {
 		quiet = min(c.lastSent, c.lastHeard)
 	}

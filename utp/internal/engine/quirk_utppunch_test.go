@@ -284,6 +284,39 @@ func TestQuirkUP84OldAcknowledgements(t *testing.T) {
 	}, startAt(1, 1))
 }
 
+// Without selective acknowledgements each round trip tells of one further loss.
+func TestQuirkUP84SeveralLosses(t *testing.T) {
+	everyPunch(t, func(tc *testConn) {
+		tc.conn.SetNoDelay(true)
+		lost := map[int]bool{2: true, 4: true, 5: true}
+		for seq := 1; seq <= 10; seq++ {
+			tc.write("x")
+			if lost[seq] {
+				tc.lose("this one", packet{seq: seq})
+			} else {
+				tc.want("this one arrives", packet{seq: seq})
+			}
+		}
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ack: 1})
+		for range dupThresh {
+			tc.advance(time.Millisecond)
+			tc.recv(packet{typ: wire.State, ack: 1})
+		}
+		tc.want("three duplicates", packet{seq: 2})
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ack: 3})
+		tc.want("a partial acknowledgement", packet{seq: 4})
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ack: 4})
+		tc.want("another", packet{seq: 5})
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ack: 10})
+		tc.wantNothing("all has arrived")
+		require.Zero(t, tc.conn.Stats().Timeouts)
+	}, startAt(1, 1))
+}
+
 // 8.4: its application takes a peer that is silent for 5 s for dead.
 func TestQuirkUP84KeepAlive(t *testing.T) {
 	everyPunch(t, func(tc *testConn) {

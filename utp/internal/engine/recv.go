@@ -107,7 +107,7 @@ func (c *Conn) heard(now Time, p *wire.Packet) {
 		// The two one-way delays add up to a round trip: the clocks' offset is in
 		// both. Others do not all measure the difference that they send.
 		if sum := int32(p.TimestampDiff + c.echoDiff); c.ownKind && wire.IsSample(p.TimestampDiff) && sum > 0 {
-			c.window.pathSample(time.Duration(sum) * time.Microsecond)
+			c.window.pathSample(now, time.Duration(sum)*time.Microsecond)
 		}
 	}
 }

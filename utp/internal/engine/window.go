@@ -17,6 +17,8 @@ const (
 	// connections and overflow, or at best outgrow the CPU's cache.
 	localWindow = 768 << 10
 	localRate   = 10e9 / 8
+	// pathAge is when the shortest round trip is forgotten: paths change.
+	pathAge = time.Minute
 	// windowSampleAge is when the shortest time that a window of data took is
 	// forgotten.
 	windowSampleAge = 10 * time.Second
@@ -43,7 +45,8 @@ type recvWindow struct {
 	// Auto-tuning: limit follows twice the bytes that were read in a round trip.
 	rtt        time.Duration
 	rttAt      Time          // when rtt was sampled
-	path       time.Duration // shortest round trip seen, zero: not known
+	path       time.Duration // shortest round trip of late, zero: not known
+	pathAt     Time          // when it was sampled
 	turnAt     Time          // when the current measurement began
 	turnEdge   uint64        // received value at which a full window has passed
 	copied     int           // bytes read since epoch
@@ -107,9 +110,9 @@ func (w *recvWindow) accepted(now Time, n int) {
 }
 
 // pathSample takes a round trip without the time that hosts took to answer.
-func (w *recvWindow) pathSample(rtt time.Duration) {
-	if w.path == 0 || rtt < w.path {
-		w.path = rtt
+func (w *recvWindow) pathSample(now Time, rtt time.Duration) {
+	if w.path == 0 || rtt <= w.path || now.Sub(w.pathAt) > pathAge {
+		w.path, w.pathAt = rtt, now
 	}
 }
 

@@ -47,7 +47,7 @@ func TestWindowEdgeNeverMovesBack(t *testing.T) {
 					t.Fatalf("advertised %d: %+v, %d held", got, w, held)
 				}
 			case 3:
-				w.pathSample(time.Duration(n) * ms / 100)
+				w.pathSample(now, time.Duration(n)*ms/100)
 			}
 			if w.edge < edge {
 				t.Fatalf("the right edge moved from %d to %d", edge, w.edge)
@@ -124,17 +124,23 @@ func TestWindowOfAShortPath(t *testing.T) {
 	}
 	read(8 << 20)
 	require.Equal(t, 16<<20, w.limit, "nothing is known of the path")
-	w.pathSample(10 * ms)
+	w.pathSample(now, 10*ms)
 	read(1)
 	require.Equal(t, localWindow+12_500_000, w.limit, "10 Gbit/s for 10 ms")
 	edge := w.received + uint64(w.advertise(0))
-	w.pathSample(20 * ms)
-	w.pathSample(20 * time.Microsecond)
+	w.pathSample(now, 20*ms)
+	w.pathSample(now, 20*time.Microsecond)
 	read(1)
 	require.Equal(t, localWindow+25_000, w.limit, "it is shorter than it seemed")
 	require.Equal(t, edge, w.received+uint64(w.advertise(0)), "what was promised is promised")
 	read(8 << 20)
 	require.Equal(t, localWindow+25_000, w.limit, "however much is read")
+	w.pathSample(now.Add(pathAge), 5*ms)
+	read(1)
+	require.Equal(t, localWindow+25_000, w.limit, "it was as short a minute ago")
+	w.pathSample(now.Add(pathAge), 5*ms)
+	read(8 << 20)
+	require.Equal(t, localWindow+6_250_000, w.limit, "the path has changed")
 }
 
 // TestWindowMeasuresThePath: the receiver of a stream knows the round trip although
@@ -274,8 +280,8 @@ func TestWindowOfALongPath(t *testing.T) {
 		var w recvWindow
 		w.init(16 << 20)
 		w.rtt = ms
-		w.pathSample(rtt)
 		now := Time(time.Second)
+		w.pathSample(now, rtt)
 		w.consumed(now, 8<<20, mem)
 		w.consumed(now.Add(ms), 0, mem)
 		require.Equal(t, 16<<20, w.limit, "round trip %v", rtt)
