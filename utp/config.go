@@ -53,8 +53,10 @@ type Config struct {
 	// KeepAlive is how long nothing is sent before a keepalive is, so that NATs
 	// remember the path. A peer of our own kind answers; when it has left three
 	// in a row unanswered, the later ones each a fifth of KeepAlive after the one
-	// before, the connection ends with ETIMEDOUT. The default is 25 s; negative:
-	// off.
+	// before, the connection ends with ETIMEDOUT. To utp-punch something is said
+	// every 1.5 s at least, for its applications take a peer that is silent for 5 s
+	// for dead; as it does the same, its silence for Timeout is ETIMEDOUT. The
+	// default is 25 s; negative: off, all of this.
 	KeepAlive time.Duration
 
 	// IdleTimeout ends a connection with ETIMEDOUT when nothing was received for

@@ -13,16 +13,21 @@ import (
 	"utppunch/utp"
 )
 
-// echoed writes n bytes of a seed to a peer that echoes, ends, and reads them back, to the peer's end.
+// echoed writes n bytes of a seed to a peer that echoes, reads them back, and ends; the peer ends as well.
 func echoed(t *testing.T, c *utp.Conn, n int64, seed uint64) {
 	t.Helper()
 	want := random(n, seed)
 	_, err := c.Write(want)
 	assert.NoError(t, err)
-	assert.NoError(t, c.CloseWrite())
-	got, err := io.ReadAll(c)
+	got := make([]byte, n)
+	back, err := io.ReadFull(c, got)
 	assert.NoError(t, err)
-	assert.True(t, string(want) == string(got), "%d bytes came back, of %d", len(got), n)
+	assert.True(t, string(want) == string(got), "%d bytes came back, of %d", back, n)
+	// Not earlier: utp-punch goes away as soon as both have ended, whatever was lost.
+	assert.NoError(t, c.CloseWrite())
+	rest, err := io.ReadAll(c)
+	assert.NoError(t, err)
+	assert.Empty(t, rest)
 	assert.NoError(t, c.Close())
 }
 

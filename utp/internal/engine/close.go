@@ -176,11 +176,13 @@ func (c *Conn) handleReset(p *wire.Packet) {
 // endedCleanly reports whether a RESET now is merely how the peer goes away.
 // Others forget a connection as soon as they have answered our FIN, without one
 // of their own (transmission), or while we still acknowledge theirs (libutp).
-// Our own kind always sends a FIN unless it means a RESET.
+// Our own kind always sends a FIN unless it means a RESET. What is known to be missing
+// of the peer's stream is missing for good: utp-punch goes away with its FIN, whatever
+// was lost before.
 func (c *Conn) endedCleanly() bool {
 	finAlone := c.out.count() == 1 && c.finSent
 	if c.buf.len() > 0 || !finAlone && c.out.count() > 0 {
 		return false
 	}
-	return c.eof && c.finQueued || c.finSent && !c.ownKind
+	return c.eof && c.finQueued || c.finSent && !c.ownKind && c.ahead.count == 0
 }

@@ -362,6 +362,18 @@ func TestQuirkUP85ResetInsteadOfItsFin(t *testing.T) {
 	})
 }
 
+func TestQuirkUP85LostBeforeItsFin(t *testing.T) {
+	everyPunch(t, func(tc *testConn) {
+		tc.closeWrite()
+		tc.want("FIN", packet{typ: wire.Fin, seq: 1})
+		tc.recv(packet{typ: wire.State}, packet{typ: wire.Fin, seq: 2})
+		tc.want("DATA 1 is missing", packet{typ: wire.State, ack: 0})
+		tc.recv(packet{typ: wire.Reset, seq: 3})
+		tc.wantReason("it will never come", ResetByPeer)
+		tc.wantEOF("which is no end", false)
+	})
+}
+
 // 8.2: one that was restarted answers with a RESET that has no number.
 func TestQuirkUP82ResetWithoutNumber(t *testing.T) {
 	everyPunch(t, func(tc *testConn) {
