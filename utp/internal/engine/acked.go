@@ -299,6 +299,10 @@ func (c *Conn) rtoTimeout(now Time) {
 		c.abort(TimedOut)
 		return
 	}
+	if c.saidAll() && c.rtt.backoff+1 >= farewells {
+		c.close(Finished)
+		return
+	}
 	if c.mtu.probe != 0 && c.out.sent.count == 1 && c.out.at(c.out.sent.head).has(recordProbe) && c.out.lost.count == 0 {
 		// Only the probe is missing: it was too large (RFC 8899, section 4.3).
 		seq := c.out.sent.head
@@ -321,4 +325,7 @@ func (c *Conn) rtoTimeout(now Time) {
 	c.rtt.timedOut()
 	c.recovery, c.recoveryEnd = lossRecovery, c.out.nxt
 	c.armRTO(now)
+	if c.saidAll() && c.rtt.backoff+1 >= farewells {
+		c.timers.set(timerRTO, now.Add(c.rtt.base(c.rtoFloor())))
+	}
 }
