@@ -47,6 +47,7 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 	if c.recovery != noRecovery && !c.out.una.Before(c.recoveryEnd) {
 		c.recovery = noRecovery
 	}
+	c.repairDue = c.repairDue || advanced && c.recovery == fastRecovery
 	if a.bytes > 0 {
 		if !c.out.una.Before(c.roundEnd) {
 			a.roundUp, c.roundEnd = true, c.out.nxt
@@ -230,6 +231,7 @@ func (c *Conn) lossFound(flight int) {
 	if c.congested {
 		c.congested = false
 		c.recovery, c.recoveryEnd = fastRecovery, c.out.nxt
+		c.repairDue = true
 		c.cc.lost(flight)
 	}
 }
