@@ -140,8 +140,31 @@ func (c *Conn) ackSelective(now Time, p *wire.Packet, a *ackSample) (newly int, 
 			end = c.out.nxt - 1
 		}
 		c.rack.cover(end)
+		c.beyondMask(now, p)
 	}
 	return newly, found
+}
+
+// libutpMask is the number of packets that libutp's selective acknowledgements tell
+// of.
+const libutpMask = 30
+
+// beyondMask takes an empty selective acknowledgement for what it is. libutp sends
+// one only while it holds something; so the oldest packet and all that the mask
+// covers are missing, and one behind them has arrived. It was sent no earlier than
+// the first that the mask does not cover, which stands for it.
+func (c *Conn) beyondMask(now Time, p *wire.Packet) {
+	if c.ownKind || p.AckNr != c.out.una-1 {
+		return
+	}
+	for typ, mask := range p.Extensions.All() {
+		if typ != wire.ExtSelectiveAck || len(mask) != 4 || mask[0]|mask[1]|mask[2]|mask[3] != 0 {
+			return
+		}
+	}
+	if seq := c.out.una + 1 + libutpMask; seq.Before(c.out.nxt) {
+		c.rack.delivered(now, seq, c.out.at(seq), c.rtt.minRTT)
+	}
 }
 
 // delivered notes that the peer has a packet it had not acknowledged before.

@@ -195,6 +195,27 @@ func TestQuirkB10RepairBeyondWindow(t *testing.T) {
 	}, noProbe)
 }
 
+// When more than 30 packets in a row are missing the mask is empty. It is sent all
+// the same, which says that something behind them has arrived.
+func TestQuirkB10EmptyMask(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.grow(200 * full)
+		base := tc.peerAck
+		tc.write(100 * full)
+		tc.advance(rtt)
+		require.Len(tc.t, tc.loseAll(), 100)
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ext: []extension{{wire.ExtSelectiveAck, make([]byte, 4)}}})
+		tc.advance(rtt / 2)
+		again := tc.takeAll()
+		require.Len(tc.t, again, 31, "the oldest, and what the mask covers")
+		require.Equal(tc.t, base+1, again[0].seq)
+		require.Equal(tc.t, base+31, again[30].seq)
+		require.Zero(tc.t, tc.conn.Stats().Timeouts)
+		tc.recv(packet{typ: wire.State, ack: base + 100})
+	}, noProbe)
+}
+
 // Its keepalive is a STATE with ack_nr - 1 every 29 s: no duplicate
 // acknowledgement, and not answered.
 func TestQuirkB11KeepaliveIsNoDuplicateAck(t *testing.T) {
