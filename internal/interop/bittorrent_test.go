@@ -130,6 +130,12 @@ func (p *btPeer) send(typ byte, numbers ...int) {
 	}
 }
 
+// keepAlive sends a message of no length; an error shows later.
+func (p *btPeer) keepAlive() {
+	p.w.Write(make([]byte, 4))
+	_ = p.w.Flush()
+}
+
 func (p *btPeer) begin(typ byte, length int) {
 	p.w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(1+length)), typ))
 }

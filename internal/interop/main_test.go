@@ -14,14 +14,15 @@ var (
 	speed = flag.Bool("speed", false, "measure how fast peers are with us and among themselves")
 )
 
-// TestMain prints the table of results at the end.
+// TestMain prints the tables of results at the end.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// What waits for most of its time does so together. It is more than there are processors.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
 	results.print(os.Stdout)
+	speeds.print(os.Stdout)
 	os.Exit(code)
 }

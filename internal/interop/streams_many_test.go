@@ -62,8 +62,10 @@ func TestHundredAtOnce(t *testing.T) {
 
 // TestThousandInARow: with ids drawn at random, several of a thousand are drawn twice.
 func TestThousandInARow(t *testing.T) {
+	t.Parallel()
 	const conns = 1000
 	eachStream(t, "1,000 connections, one after the other", func(t *testing.T, s *streams) {
+		t.Parallel()
 		for i := range conns {
 			c, _ := s.connect("echo")
 			echoed(t, c, 100, uint64(i))

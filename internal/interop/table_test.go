@@ -20,32 +20,41 @@ type table struct {
 }
 
 type cell struct {
+	mu     sync.Mutex
 	failed bool
 	detail []string
 }
 
-var results = table{cells: make(map[[2]string]*cell)}
+var results, speeds table
 
-// record puts the result of t, which is one test or one of several, into the table when it ends. The cell that it
-// returns may get a word about it, such as how much was transferred.
-func record(t *testing.T, peer string, r role, what string) *cell {
-	column := peer + ", " + r.String()
-	results.mu.Lock()
-	defer results.mu.Unlock()
-	if !slices.Contains(results.columns, column) {
-		results.columns = append(results.columns, column)
+// at returns a cell, which is made when it is first asked for.
+func (r *table) at(column, row string) *cell {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.columns, column) {
+		r.columns = append(r.columns, column)
 	}
-	if !slices.Contains(results.rows, what) {
-		results.rows = append(results.rows, what)
+	if !slices.Contains(r.rows, row) {
+		r.rows = append(r.rows, row)
 	}
-	c := results.cells[[2]string{what, column}]
+	c := r.cells[[2]string{row, column}]
 	if c == nil {
 		c = new(cell)
-		results.cells[[2]string{what, column}] = c
+		if r.cells == nil {
+			r.cells = make(map[[2]string]*cell)
+		}
+		r.cells[[2]string{row, column}] = c
 	}
+	return c
+}
+
+// record puts the result of t, which is one test or one of several, into the table when it ends. The cell that it
+// returns may get a word about it, such as how long it took.
+func record(t *testing.T, peer string, r role, what string) *cell {
+	c := results.at(peer+", "+r.String(), what)
 	t.Cleanup(func() {
-		results.mu.Lock()
-		defer results.mu.Unlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.failed = c.failed || t.Failed()
 	})
 	return c
@@ -53,8 +62,8 @@ func record(t *testing.T, peer string, r role, what string) *cell {
 
 // note adds a detail to the cell.
 func (c *cell) note(format string, args ...any) {
-	results.mu.Lock()
-	defer results.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.detail = append(c.detail, fmt.Sprintf(format, args...))
 }
 
@@ -71,7 +80,7 @@ func (c *cell) String() string {
 	}
 }
 
-// print writes the table in Markdown.
+// print writes the table in Markdown, when the tests are over.
 func (r *table) print(w io.Writer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

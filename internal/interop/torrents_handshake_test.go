@@ -38,26 +38,3 @@ func TestTorrentHandshakeLoss(t *testing.T) {
 		}
 	}
 }
-
-// TestTorrentIdle: libtorrent's uTP has no keepalives, but BitTorrent has, one in two minutes.
-func TestTorrentIdle(t *testing.T) {
-	t.Parallel()
-	idle, what := 32*time.Second, "idle for half a minute"
-	if *long {
-		idle, what = 3*time.Minute, "idle for three minutes"
-	}
-	eachTorrent(t, what, func(t *testing.T, s *torrents) {
-		t.Parallel()
-		f := s.theirs(1<<20, 1)
-		c, p := s.connect(f)
-		require.NoError(t, c.SetDeadline(time.Now().Add(idle+patience)))
-		time.Sleep(idle)
-		if *long {
-			// It ends what says nothing for two minutes.
-			t.Log("sent meanwhile: ", c.Stats().PacketsSent)
-		}
-		require.NoError(t, p.fetch())
-		require.NoError(t, c.Close())
-		s.finish()
-	})
-}

@@ -47,6 +47,7 @@ func (c *Conn) handleAck(now Time, p *wire.Packet) {
 	if c.recovery != noRecovery && !c.out.una.Before(c.recoveryEnd) {
 		c.recovery = noRecovery
 	}
+	c.repairDue = c.repairDue || advanced && c.recovery == fastRecovery
 	if a.bytes > 0 {
 		if !c.out.una.Before(c.roundEnd) {
 			a.roundUp, c.roundEnd = true, c.out.nxt
@@ -142,8 +143,31 @@ func (c *Conn) ackSelective(now Time, p *wire.Packet, a *ackSample) (newly int, 
 			end = c.out.nxt - 1
 		}
 		c.rack.cover(end)
+		c.beyondMask(now, p)
 	}
 	return newly, found
+}
+
+// libutpMask is the number of packets that libutp's selective acknowledgements tell
+// of.
+const libutpMask = 30
+
+// beyondMask takes an empty selective acknowledgement for what it is. libutp sends
+// one only while it holds something; so the oldest packet and all that the mask
+// covers are missing, and one behind them has arrived. It was sent no earlier than
+// the first that the mask does not cover, which stands for it.
+func (c *Conn) beyondMask(now Time, p *wire.Packet) {
+	if c.ownKind || p.AckNr != c.out.una-1 {
+		return
+	}
+	for typ, mask := range p.Extensions.All() {
+		if typ != wire.ExtSelectiveAck || len(mask) != 4 || mask[0]|mask[1]|mask[2]|mask[3] != 0 {
+			return
+		}
+	}
+	if seq := c.out.una + 1 + libutpMask; seq.Before(c.out.nxt) {
+		c.rack.delivered(now, seq, c.out.at(seq), c.rtt.minRTT)
+	}
 }
 
 // delivered notes that the peer has a packet it had not acknowledged before.
@@ -243,6 +267,7 @@ func (c *Conn) lossFound(flight int) {
 	if c.congested {
 		c.congested = false
 		c.recovery, c.recoveryEnd = fastRecovery, c.out.nxt
+		c.repairDue = true
 		c.cc.lost(flight)
 	}
 }
@@ -312,6 +337,10 @@ func (c *Conn) rtoTimeout(now Time) {
 		c.abort(TimedOut)
 		return
 	}
+	if c.saidAll() && c.rtt.backoff+1 >= farewells {
+		c.close(Finished)
+		return
+	}
 	if c.mtu.probe != 0 && c.out.sent.count == 1 && c.out.at(c.out.sent.head).has(recordProbe) && c.out.lost.count == 0 {
 		// Only the probe is missing: it was too large (RFC 8899, section 4.3).
 		seq := c.out.sent.head
@@ -334,4 +363,7 @@ func (c *Conn) rtoTimeout(now Time) {
 	c.rtt.timedOut()
 	c.recovery, c.recoveryEnd = lossRecovery, c.out.nxt
 	c.armRTO(now)
+	if c.saidAll() && c.rtt.backoff+1 >= farewells {
+		c.timers.set(timerRTO, now.Add(c.rtt.base(c.rtoFloor())))
+	}
 }

@@ -23,6 +23,13 @@ import (
 // packets lost each way, one connection in 4,000 comes to that.
 const lingerTimeouts = 4
 
+// farewells is how many times a FIN is sent that is all there is left to say, to
+// another implementation that has ended its stream. When we have acknowledged its
+// FIN libtorrent forgets the connection and answers no more, so that nearly always
+// nobody waits for ours. The last one gets the time for an acknowledgement, without
+// back-off.
+const farewells = 3
+
 // minHurry is the least that Hurry waits for the peer's FIN.
 const minHurry = 50 * time.Millisecond
 
@@ -149,6 +156,13 @@ func (c *Conn) repeatUntil() Time {
 		at = c.lastSent.Add(c.rtt.base(c.rtoFloor()))
 	}
 	return min(at, c.lastProgress.Add(c.params.Timeout))
+}
+
+// saidAll reports whether the connection was closed, the peer has ended its stream,
+// and all of ours is acknowledged but the FIN, which only our own kind is sure to
+// acknowledge.
+func (c *Conn) saidAll() bool {
+	return c.closing && c.eof && !c.ownKind && c.finSent && c.out.count() == 1 && c.buf.len() == 0
 }
 
 // handleReset takes a RESET that is the peer's: its ack_nr is one that the peer

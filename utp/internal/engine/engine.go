@@ -127,6 +127,7 @@ type Conn struct {
 	mtu         mtu
 	recovery    recoveryKind
 	recoveryEnd wire.SeqNr // first number sent after the loss was noticed
+	repairDue   bool       // a lost packet may be sent beyond the congestion window
 	congested   bool       // a packet was lost that calls for a smaller window
 	roundEnd    wire.SeqNr // first number sent in the current round trip
 	partialSeq  wire.SeqNr // last short packet

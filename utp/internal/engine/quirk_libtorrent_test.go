@@ -260,3 +260,42 @@ func TestQuirkL18FinForFin(t *testing.T) {
 		tc.wantEOF("what it had sent is there", true)
 	})
 }
+
+// Once its own FIN is acknowledged it is gone, and does not acknowledge ours.
+func TestQuirkL17SilenceAfterItsFin(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.recv(packet{payload: "all"}, packet{typ: wire.Fin})
+		tc.want("its FIN is acknowledged", packet{typ: wire.State, ack: 2})
+		tc.read(3)
+		rto := tc.conn.Stats().RTO
+		tc.close()
+		tc.lose("FIN", packet{typ: wire.Fin, seq: 1})
+		tc.advance(rto)
+		tc.lose("again", packet{typ: wire.Fin, seq: 1})
+		tc.advance(2 * rto)
+		tc.lose("and once more", packet{typ: wire.Fin, seq: 1})
+		tc.advance(rto - time.Millisecond)
+		tc.wantReason("there may be an answer", NotClosed)
+		tc.advance(time.Millisecond)
+		tc.wantNothing("not even a RESET")
+		tc.wantReason("enough", Finished)
+		require.False(tc.t, tc.conn.Undelivered())
+	})
+}
+
+// As long as data is outstanding it is repeated as ever.
+func TestQuirkL17SilenceWithDataOutstanding(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.recv(packet{typ: wire.Fin})
+		tc.want("its FIN is acknowledged", packet{typ: wire.State, ack: 1})
+		tc.write("and another thing")
+		rto := tc.conn.Stats().RTO
+		tc.close()
+		tc.lose("DATA and FIN", packet{}, packet{typ: wire.Fin})
+		tc.advance(7*rto + tc.params.Linger)
+		tc.advance(16 * rto)
+		require.GreaterOrEqual(tc.t, len(tc.loseAll()), lingerTimeouts)
+		tc.wantReason("given up", TimedOut)
+		require.True(tc.t, tc.conn.Undelivered())
+	})
+}

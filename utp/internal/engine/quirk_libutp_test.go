@@ -160,6 +160,62 @@ func TestQuirkB10UnseenIsNotLost(t *testing.T) {
 	}, noProbe)
 }
 
+// What lies beyond its masks counts as in flight, and fills the congestion window
+// that a loss has made smaller. What was lost is repeated all the same, one packet
+// when it is noticed and one with each acknowledgement that this brings: nothing
+// else makes the masks move on.
+func TestQuirkB10RepairBeyondWindow(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.grow(200 * full)
+		base := tc.peerAck
+		tc.write(tc.conn.Stats().CongestionWindow / full * full)
+		tc.advance(rtt)
+		sent := len(tc.loseAll())
+		require.GreaterOrEqual(tc.t, sent, 200)
+		seen := make([]int, 0, 30)
+		for n := 4; n <= 31; n++ {
+			seen = append(seen, base+n)
+		}
+		tc.recv(packet{typ: wire.State, sack: seen})
+		tc.advance(rtt / 4)
+		require.Greater(tc.t, tc.conn.Stats().FlightSize, tc.conn.Stats().CongestionWindow-full, "no room")
+		tc.want("the first that is missing", packet{typ: wire.Data, seq: base + 1})
+		tc.wantNothing("no more than that")
+		tc.recv(packet{typ: wire.State, ack: base + 1, sack: seen})
+		tc.want("the next", packet{typ: wire.Data, seq: base + 2})
+		tc.wantNothing("no more than that")
+		tc.recv(packet{typ: wire.State, ack: base + 2, sack: seen})
+		tc.want("and the last", packet{typ: wire.Data, seq: base + 3})
+		tc.recv(packet{typ: wire.State, ack: base + sent})
+		tc.takeAll()
+		require.Zero(tc.t, tc.conn.Stats().Timeouts)
+		tc.advance(rtt)
+		tc.takeAll()
+		tc.recv(packet{typ: wire.State})
+	}, noProbe)
+}
+
+// When more than 30 packets in a row are missing the mask is empty. It is sent all
+// the same, which says that something behind them has arrived.
+func TestQuirkB10EmptyMask(t *testing.T) {
+	everyRole(t, func(tc *testConn) {
+		tc.grow(200 * full)
+		base := tc.peerAck
+		tc.write(100 * full)
+		tc.advance(rtt)
+		require.Len(tc.t, tc.loseAll(), 100)
+		tc.advance(rtt)
+		tc.recv(packet{typ: wire.State, ext: []extension{{wire.ExtSelectiveAck, make([]byte, 4)}}})
+		tc.advance(rtt / 2)
+		again := tc.takeAll()
+		require.Len(tc.t, again, 31, "the oldest, and what the mask covers")
+		require.Equal(tc.t, base+1, again[0].seq)
+		require.Equal(tc.t, base+31, again[30].seq)
+		require.Zero(tc.t, tc.conn.Stats().Timeouts)
+		tc.recv(packet{typ: wire.State, ack: base + 100})
+	}, noProbe)
+}
+
 // Its keepalive is a STATE with ack_nr - 1 every 29 s: no duplicate
 // acknowledgement, and not answered.
 func TestQuirkB11KeepaliveIsNoDuplicateAck(t *testing.T) {

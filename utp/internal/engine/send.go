@@ -211,7 +211,11 @@ func (c *Conn) sendData(now Time, b []byte) (Transmit, bool) {
 }
 
 // sendBudget is how many bytes congestion window and pacer let go now. One
-// packet may always be in flight, even at a rate of a packet in a long time.
+// packet may always be in flight, even at a rate of a packet in a long time; and
+// one that was lost goes out when fast recovery begins and with each partial
+// acknowledgement in it (RFC 5681, section 3.2 step 3; RFC 6582, section 3.2 step
+// 3): what lies beyond libutp's short masks counts as in flight, and only a repair
+// brings news of it.
 func (c *Conn) sendBudget(now Time) (int, bool) {
 	seg := c.segment()
 	room := c.cc.window() - c.out.flightSize()
@@ -220,7 +224,10 @@ func (c *Conn) sendBudget(now Time) (int, bool) {
 	}
 	if room < seg {
 		c.limited = true
-		return 0, false
+		if !c.repairDue || c.out.lost.count == 0 {
+			return 0, false
+		}
+		room = max(room, 0) // sendLost sends one packet in any case
 	}
 	rate := c.cc.pacingRate(c.rtt.srtt)
 	if rate == 0 {
@@ -262,6 +269,7 @@ func (c *Conn) slots() int {
 
 // sendLost sends lost packets again: as many of equal length as fit.
 func (c *Conn) sendLost(now Time, b []byte, budget int) (Transmit, bool) {
+	c.repairDue = false
 	length := int(c.out.at(c.out.lost.head).length)
 	size := wire.HeaderSize + length
 	t := Transmit{Segment: size, Fragment: size > c.mtu.current || c.mtu.cut}
