@@ -83,15 +83,16 @@ func (e *Endpoint) decided(c *Conn) {
 }
 
 // dialsLocked reports whether a dial is under way whose answer, in utp-punch's
-// dialect, has the id that the acceptor of a SYN with this id receives with.
-func (e *Endpoint) dialsLocked(route Route, id uint16) bool {
-	c := e.table.find(route, id).conn
-	if c == nil || c.inbound {
+// dialect, has the id that the acceptor of a SYN receives with; unless the SYN is
+// that of the dial, which is to ourselves.
+func (e *Endpoint) dialsLocked(route Route, syn *wire.Packet) bool {
+	c := e.table.find(route, syn.ConnID).conn
+	if c == nil || c.inbound || c.synSeqNr == syn.SeqNr {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.engine.Receives(id + 1)
+	return c.engine.Receives(syn.ConnID + 1)
 }
 
 // freePairLocked reports whether a dial may use id: what answers it has that one

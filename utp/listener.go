@@ -161,7 +161,7 @@ func (e *Endpoint) admit(now engine.Time, route Route, p *wire.Packet, resets *r
 		replaced = found.conn
 	case found.tomb != nil && found.tomb.SynSeqNr == p.SeqNr, e.duplicateLocked(route, p):
 		return nil, nil // a late duplicate
-	case e.dialsLocked(route, p.ConnID), e.table.crowded(route.key(e.acceptedID(p))):
+	case e.dialsLocked(route, p), e.table.crowded(route.key(e.acceptedID(p))):
 		e.synDropped.Add(1)
 		return nil, nil
 	}
