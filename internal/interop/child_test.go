@@ -109,7 +109,7 @@ func (c *child) awaitFor(limit time.Duration, words ...string) []string {
 			if rest, _, ok := c.take(words); ok {
 				return rest
 			}
-			require.Fail(c.t, "a peer has ended", "%s did not report %q: %s", c.name, words, &c.stderr)
+			require.Fail(c.t, "a peer has ended", "%s did not report %q: %v, %s", c.name, words, c.cmd.ProcessState, &c.stderr)
 		case <-timer.C:
 			require.Fail(c.t, "a peer did not report", "%q for %v", words, limit)
 		}

@@ -4,7 +4,8 @@
 //	internal/interop/install.sh
 //	go test -tags interop -timeout 10m ./internal/interop
 //
-// Nothing skips: a peer that is not installed is a failure. The tests end with a table of what was tried with whom.
+// Nothing skips: a peer that is not installed is a failure. The tests end with a table of what was tried with whom;
+// -speed adds one of how fast that was, -long has peers idle for three minutes, and -seed varies the losses.
 //
 // # Peers
 //

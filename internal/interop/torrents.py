@@ -13,8 +13,8 @@ Everything but uTP between 127.0.0.1 and itself is off. It makes one connection 
 """
 
 import os
+import select
 import sys
-import threading
 import time
 import traceback
 
@@ -43,12 +43,10 @@ session = lt.session({
     | lt.alert.category_t.connect_notification | lt.alert.category_t.error_notification,
 })
 torrents = {}
-lock = threading.Lock()
 
 
 def report(*words):
-    with lock:
-        print(*words, flush=True)
+    print(*words, flush=True)
 
 
 def name(handle):
@@ -70,19 +68,17 @@ def add(torrent, directory, flags):
 
 
 def watch():
-    while True:
-        session.wait_for_alert(1000)
-        for alert in session.pop_alerts():
-            if isinstance(alert, lt.peer_connect_alert):
-                report('connected', name(alert.handle), alert.endpoint[1])
-            elif isinstance(alert, lt.peer_disconnected_alert):
-                report('disconnected', name(alert.handle), alert.error.message().replace(' ', '_') or 'none')
-            elif isinstance(alert, lt.torrent_finished_alert):
-                report('finished', name(alert.handle))
-            elif isinstance(alert, lt.torrent_removed_alert):
-                report('removed', str(alert.info_hash))
-            elif isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert, lt.listen_failed_alert, lt.peer_error_alert)):
-                report('note', alert.message().replace(' ', '_'))
+    for alert in session.pop_alerts():
+        if isinstance(alert, lt.peer_connect_alert):
+            report('connected', name(alert.handle), alert.endpoint[1])
+        elif isinstance(alert, lt.peer_disconnected_alert):
+            report('disconnected', name(alert.handle), alert.error.message().replace(' ', '_') or 'none')
+        elif isinstance(alert, lt.torrent_finished_alert):
+            report('finished', name(alert.handle))
+        elif isinstance(alert, lt.torrent_removed_alert):
+            report('removed', str(alert.info_hash))
+        elif isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert, lt.listen_failed_alert, lt.peer_error_alert)):
+            report('note', alert.message().replace(' ', '_'))
 
 
 def command(word, *args):
@@ -102,10 +98,22 @@ def command(word, *args):
         raise ValueError(word)
 
 
-threading.Thread(target=watch, daemon=True).start()
+def run():
+    # One thread: with a second one for the alerts the binding crashes now and then.
+    waiting = b''
+    while True:
+        if select.select([0], [], [], 0.005)[0]:
+            piece = os.read(0, 65536)
+            if not piece:
+                return
+            *lines, waiting = (waiting + piece).split(b'\n')
+            for line in lines:
+                command(*line.decode().split())
+        watch()
+
+
 try:
-    for line in sys.stdin:
-        command(*line.split())
+    run()
 except Exception:
     traceback.print_exc()
 # At once: a session that is destroyed waits for its connections.
