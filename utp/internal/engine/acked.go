@@ -338,6 +338,7 @@ func (c *Conn) rtoTimeout(now Time) {
 		return
 	}
 	if c.saidAll() && c.rtt.backoff+1 >= farewells {
+		c.resetDue = true // in case that somebody does wait
 		c.close(Finished)
 		return
 	}

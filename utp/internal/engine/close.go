@@ -27,7 +27,7 @@ const lingerTimeouts = 4
 // another implementation that has ended its stream. When we have acknowledged its
 // FIN libtorrent forgets the connection and answers no more, so that nearly always
 // nobody waits for ours. The last one gets the time for an acknowledgement, without
-// back-off.
+// back-off; then a RESET follows.
 const farewells = 3
 
 // minHurry is the least that Hurry waits for the peer's FIN.
@@ -175,7 +175,10 @@ func (c *Conn) handleReset(p *wire.Packet) {
 		// our numbers, but it knows its own.
 		valid = true
 	}
-	if c.probeRefused(p) || !valid && !c.resetWithoutNumber(p) {
+	if c.probeRefused(p) {
+		return
+	}
+	if !valid && !c.resetWithoutNumber(p) {
 		c.stats.Invalid++
 		return
 	}
