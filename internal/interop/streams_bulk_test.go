@@ -27,7 +27,7 @@ func TestBulk(t *testing.T) {
 		s.cell.note("%d MiB", size>>20)
 		c, id := s.connect(fmt.Sprintf("both %d 2", size))
 		start := time.Now()
-		exchange(t, c, size, randomDigest(size, 2))
+		s.exchangeBoth(c, size, randomDigest(size, 2))
 		s.ended(id, randomDigest(size, 1))
 		t.Logf("%.0f MiB/s each way; %+v", float64(size)/1e6/time.Since(start).Seconds(), c.Stats())
 		require.NoError(t, c.Close())

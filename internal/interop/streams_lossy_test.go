@@ -38,7 +38,7 @@ func TestLossy(t *testing.T) {
 			}
 			conn, id := s.connect(fmt.Sprintf("both %d 2", c.theirs))
 			start := time.Now()
-			exchange(t, conn, c.ours, randomDigest(c.theirs, 2))
+			s.exchangeBoth(conn, c.ours, randomDigest(c.theirs, 2))
 			s.ended(id, randomDigest(c.ours, 1))
 			t.Logf("%v; %+v", time.Since(start), conn.Stats())
 			require.NoError(t, conn.Close())

@@ -126,9 +126,29 @@ func (s *streams) greet(c *utp.Conn) {
 // n bytes of seed 2, or, with an echo, of seed 1.
 func exchange(t *testing.T, c *utp.Conn, n int64, want string) {
 	t.Helper()
+	exchangeUntil(t, c, n, want, nil)
+}
+
+// exchangeBoth is exchange with a peer that writes of its own. Where there is no half-close we end last: utp-punch ends its
+// stream as soon as we have ended ours, whatever its application still writes.
+func (s *streams) exchangeBoth(c *utp.Conn, n int64, want string) {
+	s.t.Helper()
+	var ended chan struct{}
+	if !s.halfClose {
+		ended = make(chan struct{})
+	}
+	exchangeUntil(s.t, c, n, want, ended)
+}
+
+// exchangeUntil is exchange that waits before it ends our stream, until the peer's has, if ended is not nil.
+func exchangeUntil(t *testing.T, c *utp.Conn, n int64, want string, ended chan struct{}) {
+	t.Helper()
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(c, randomReader(n, 1))
+		if ended != nil {
+			<-ended
+		}
 		if err == nil {
 			err = c.CloseWrite()
 		}
@@ -136,6 +156,9 @@ func exchange(t *testing.T, c *utp.Conn, n int64, want string) {
 	}()
 	got := newDigest()
 	_, err := io.Copy(got, c)
+	if ended != nil {
+		close(ended)
+	}
 	assert.NoError(t, err, "reading, after %d bytes", got.n)
 	assert.NoError(t, <-wrote, "writing")
 	assert.Equal(t, want, got.String(), "what the peer sent has arrived")
