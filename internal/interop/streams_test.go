@@ -126,29 +126,9 @@ func (s *streams) greet(c *utp.Conn) {
 // n bytes of seed 2, or, with an echo, of seed 1.
 func exchange(t *testing.T, c *utp.Conn, n int64, want string) {
 	t.Helper()
-	exchangeUntil(t, c, n, want, nil)
-}
-
-// exchangeBoth is exchange with a peer that writes of its own. Where there is no half-close we end last: utp-punch ends its
-// stream as soon as we have ended ours, whatever its application still writes.
-func (s *streams) exchangeBoth(c *utp.Conn, n int64, want string) {
-	s.t.Helper()
-	var ended chan struct{}
-	if !s.halfClose {
-		ended = make(chan struct{})
-	}
-	exchangeUntil(s.t, c, n, want, ended)
-}
-
-// exchangeUntil is exchange that waits before it ends our stream, until the peer's has, if ended is not nil.
-func exchangeUntil(t *testing.T, c *utp.Conn, n int64, want string, ended chan struct{}) {
-	t.Helper()
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(c, randomReader(n, 1))
-		if ended != nil {
-			<-ended
-		}
 		if err == nil {
 			err = c.CloseWrite()
 		}
@@ -156,12 +136,40 @@ func exchangeUntil(t *testing.T, c *utp.Conn, n int64, want string, ended chan s
 	}()
 	got := newDigest()
 	_, err := io.Copy(got, c)
-	if ended != nil {
-		close(ended)
-	}
 	assert.NoError(t, err, "reading, after %d bytes", got.n)
 	assert.NoError(t, <-wrote, "writing")
 	assert.Equal(t, want, got.String(), "what the peer sent has arrived")
+}
+
+// exchangeBoth opens a connection on which both sides write at once, and returns it when both have ended.
+//
+// Where there is no half-close nobody ends before everything has arrived: utp-punch ends its stream as soon as we have
+// ended ours, whatever its application still writes, and is gone 5 s after the end of its own, whatever we do.
+func (s *streams) exchangeBoth(ours, theirs int64) *utp.Conn {
+	s.t.Helper()
+	if s.halfClose {
+		c, id := s.connect(fmt.Sprintf("both %d 2", theirs))
+		exchange(s.t, c, ours, randomDigest(theirs, 2))
+		s.ended(id, randomDigest(ours, 1))
+		return c
+	}
+	c, id := s.connect("hold")
+	s.child.send("write %s %d 2", id, theirs)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(c, randomReader(ours, 1))
+		wrote <- err
+	}()
+	got := newDigest()
+	_, err := io.CopyN(got, c, theirs)
+	assert.NoError(s.t, err, "reading, after %d bytes", got.n)
+	assert.NoError(s.t, <-wrote, "writing")
+	assert.Equal(s.t, randomDigest(theirs, 2), got.String(), "what the peer sent has arrived")
+	s.child.await("wrote", id)
+	waitFor(s.t, "all of ours is acknowledged", func() bool { return c.Stats().SendBuffered == 0 })
+	exchange(s.t, c, 0, randomDigest(0, 0))
+	s.ended(id, randomDigest(ours, 1))
+	return c
 }
 
 // ended checks what the peer reports that it has read.

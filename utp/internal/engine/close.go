@@ -167,7 +167,7 @@ func (c *Conn) saidAll() bool {
 
 // handleReset takes a RESET that is the peer's: its ack_nr is one that the peer
 // can have. Its seq_nr means nothing, libutp's is random.
-func (c *Conn) handleReset(p *wire.Packet) {
+func (c *Conn) handleReset(now Time, p *wire.Packet) {
 	low, high := c.out.una-ackTolerance, c.out.nxt
 	valid := !p.AckNr.Before(low) && !p.AckNr.After(high)
 	if c.state == synRecv && p.SeqNr == c.irs+1 {
@@ -181,6 +181,10 @@ func (c *Conn) handleReset(p *wire.Packet) {
 	if !valid && !c.resetWithoutNumber(p) {
 		c.stats.Invalid++
 		return
+	}
+	if c.punch() && valid {
+		// It says how far it got, also when it has ended.
+		c.ackCumulative(now, p.AckNr, &ackSample{now: now})
 	}
 	if c.endedCleanly() {
 		c.eof = true

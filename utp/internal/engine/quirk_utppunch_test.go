@@ -362,6 +362,27 @@ func TestQuirkUP85ResetInsteadOfItsFin(t *testing.T) {
 	})
 }
 
+// That RESET acknowledges what has arrived.
+func TestQuirkUP85ResetAcknowledges(t *testing.T) {
+	for _, acknowledged := range []bool{false, true} {
+		everyPunch(t, func(tc *testConn) {
+			tc.recv(packet{typ: wire.Fin})
+			tc.want("its FIN is acknowledged", packet{typ: wire.State, ack: 1})
+			tc.write("x")
+			tc.close()
+			tc.want("DATA", packet{seq: 1})
+			tc.want("FIN", packet{typ: wire.Fin, seq: 2})
+			ack, reason := 0, ResetByPeer
+			if acknowledged {
+				ack, reason = 2, Finished
+			}
+			tc.recv(packet{typ: wire.Reset, ack: ack})
+			tc.wantReason("it is gone", reason)
+			require.Equal(t, !acknowledged, tc.conn.Undelivered())
+		})
+	}
+}
+
 func TestQuirkUP85LostBeforeItsFin(t *testing.T) {
 	everyPunch(t, func(tc *testConn) {
 		tc.closeWrite()

@@ -30,7 +30,7 @@ func (c *Conn) HandlePacket(now Time, p *wire.Packet) {
 		c.handleSynSent(now, p)
 		return
 	case p.Type == wire.Reset:
-		c.handleReset(p)
+		c.handleReset(now, p)
 		return
 	}
 	// Before anything is touched: the acknowledgement, then the sequence
