@@ -60,7 +60,7 @@ func TestSpeed(t *testing.T) {
 				return time.Since(start)
 			})
 			measure(peer.name+" → "+peer.name, func(t *testing.T) time.Duration {
-				a, b := startChild(t, "node", "streams.js", peer.library), startChild(t, "node", "streams.js", peer.library)
+				a, b := startChild(t, "node", "streams.js", peer.npm), startChild(t, "node", "streams.js", peer.npm)
 				a.send("accept sink")
 				a.send("listen")
 				port := through(t, way.path, number(t, a.await("listening")))

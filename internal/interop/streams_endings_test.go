@@ -143,7 +143,7 @@ func TestTheyReset(t *testing.T) {
 		s.child.send("write %s 1000 2", id)
 		waitFor(t, "what they wrote has arrived", func() bool { return c.Stats().RecvBuffered == 1000 })
 		s.child.kill()
-		again := startChild(t, "node", "streams.js", s.library)
+		again := startChild(t, "node", "streams.js", s.npm)
 		again.send("listen %d", portOf(c.RemoteAddr()))
 		again.await("listening")
 		_, err := c.Write([]byte("x"))

@@ -42,7 +42,7 @@ func TestIdle(t *testing.T) {
 func TestAcceptorSpeaksFirst(t *testing.T) {
 	t.Parallel()
 	for _, peer := range streamPeers {
-		t.Run(peer.library, func(t *testing.T) {
+		t.Run(peer.npm, func(t *testing.T) {
 			t.Parallel()
 			s := &streams{line: newLine(t, peer.name, weListen, "we accept, and speak first"), streamPeer: peer, quiet: true}
 			s.start("sink")

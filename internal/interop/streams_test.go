@@ -17,8 +17,8 @@ import (
 
 // streamPeer is an implementation whose connections are byte streams, driven by streams.js.
 type streamPeer struct {
-	library string // its argument
-	name    string // in the table
+	npm  string // its argument
+	name string // in the table
 	// halfClose says that the peer may go on writing when we have ended our stream, and the other way round.
 	halfClose bool
 	keepAlive bool // it sends keepalives, within half a minute
@@ -29,15 +29,15 @@ type streamPeer struct {
 
 // streamPeers is whom the tests with streams are run with.
 var streamPeers = []streamPeer{
-	{library: "utp-native", name: "libutp", halfClose: true, keepAlive: true, errors: true, bulk: 64 << 20, dialect: utp.BEP29},
-	{library: "utp-punch", name: "utp-punch", keepAlive: true, bulk: 8 << 20, dialect: utp.UTPPunch},
+	{npm: "utp-native", name: "libutp", halfClose: true, keepAlive: true, errors: true, bulk: 64 << 20, dialect: utp.BEP29},
+	{npm: "utp-punch", name: "utp-punch", keepAlive: true, bulk: 8 << 20, dialect: utp.UTPPunch},
 }
 
 // eachStream runs a test with every peer with streams, in both roles, one after the other unless t is a parallel test.
 func eachStream(t *testing.T, what string, test func(t *testing.T, s *streams)) {
 	for _, peer := range streamPeers {
 		for _, r := range []role{weDial, weListen} {
-			t.Run(peer.library+"/"+r.String(), func(t *testing.T) {
+			t.Run(peer.npm+"/"+r.String(), func(t *testing.T) {
 				s := &streams{line: newLine(t, peer.name, r, what), streamPeer: peer}
 				test(t, s)
 			})
@@ -58,7 +58,7 @@ type streams struct {
 func (s *streams) start(behaviour string) {
 	s.t.Helper()
 	if s.child == nil {
-		s.child = startChild(s.t, "node", "streams.js", s.library)
+		s.child = startChild(s.t, "node", "streams.js", s.npm)
 	}
 	s.child.send("accept %s", s.behave(behaviour))
 	s.open(func() int {
