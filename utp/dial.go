@@ -53,9 +53,9 @@ func (d *dialing) hasten(c *Conn) {
 	}
 }
 
-// undelivered notes an ICMP message about the SYN of c. When that of another attempt
+// unreachable notes an ICMP message about the SYN of c. When that of another attempt
 // does not arrive either the dial is refused.
-func (d *dialing) undelivered(c *Conn) {
+func (d *dialing) unreachable(c *Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -83,9 +83,9 @@ func (d *dialing) fail(err error) {
 // Dial connects to route.Remote. Without an answer it gives up after 30 s with
 // ETIMEDOUT, or earlier when ctx ends, with the error of ctx; ECONNREFUSED says
 // that the peer refused or that its host said, by ICMP, that nobody is there, and
-// EADDRNOTAVAIL that every connection id towards it is
-// in use; where there is no route, the error is the system's. A connection that is
-// established when ctx ends is returned.
+// EADDRNOTAVAIL that every connection id towards it is in use; where there is no
+// route, the error is the system's. A connection that is established when ctx ends
+// is returned.
 func (e *Endpoint) Dial(ctx context.Context, route Route) (*Conn, error) {
 	c, err := e.connect(ctx, route)
 	if err != nil {

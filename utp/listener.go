@@ -125,7 +125,8 @@ func (c *Conn) abort() {
 // handleSyn answers a SYN. It runs on the reader: nothing is sent here.
 func (e *Endpoint) handleSyn(now engine.Time, route Route, p *wire.Packet, resets *resetBudget) {
 	if p.ConnID == 0xffff || e.config.Dialect == UTPPunch && p.ConnID&1 != 0 {
-		// The initiator would send with id 0; libutp fails there too.
+		// The initiator would send with id 0; libutp fails there too. And the ids
+		// that utp-punch dials with are even.
 		e.synDropped.Add(1)
 		return
 	}

@@ -111,7 +111,7 @@ func (r *Receiver) acquire(route Route, p *wire.Packet) bool {
 		// No number tells that it is no forgery. It decides nothing, unless only
 		// utp-punch can be meant.
 		if e.config.Dialect == UTPPunch {
-			c.dial.undelivered(c)
+			c.dial.unreachable(c)
 		} else {
 			c.dial.hasten(c)
 		}
@@ -172,7 +172,7 @@ func (e *Endpoint) Unreachable(route Route, quoted []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dial != nil {
-		c.dial.undelivered(c)
+		c.dial.unreachable(c)
 	}
 }
 

@@ -223,18 +223,8 @@ func (c *Conn) Stats() Stats {
 // ConnIDs returns the ids to receive with and to send with.
 func (c *Conn) ConnIDs() (recv, send uint16) { return c.connIDRecv, c.connIDSend }
 
-// Connected reports whether the handshake is complete and the connection open.
-func (c *Conn) Connected() bool { return c.state == connected }
-
 // Reason says why the connection is closed, NotClosed if it is not.
 func (c *Conn) Reason() Reason { return c.reason }
-
-// OwnKind reports whether the peer is an implementation of our own kind.
-func (c *Conn) OwnKind() bool { return c.ownKind }
-
-// Embryonic reports whether an inbound connection still waits for the peer to
-// prove its address.
-func (c *Conn) Embryonic() bool { return c.state == synRecv }
 
 // SynSeqNr is the sequence number of the SYN that opened the connection.
 func (c *Conn) SynSeqNr() wire.SeqNr {
@@ -243,9 +233,6 @@ func (c *Conn) SynSeqNr() wire.SeqNr {
 	}
 	return c.irs
 }
-
-// SRTT returns the smoothed round trip, zero if unknown.
-func (c *Conn) SRTT() time.Duration { return c.rtt.srtt }
 
 // PollTimeout returns when HandleTimeout is to be called, zero for never.
 func (c *Conn) PollTimeout() Time { return c.timers.next() }

@@ -159,11 +159,10 @@ func (c *Conn) establish(now Time) {
 }
 
 // sampleHandshake takes the round trip of the handshake: nothing was sent but what
-// is answered now. If it is long, that is
-// the application's doing: anacrolix/utp and librqbit answer a SYN when theirs
-// accepts, and libutp's first word after a SYN-ACK comes when its application
-// writes. At most a second makes a timeout of three, as RFC 6298, 5.7, has it
-// after a handshake that took long.
+// is answered now. If it is long, that is the application's doing: anacrolix/utp and
+// librqbit answer a SYN when theirs accepts, and libutp's first word after a SYN-ACK
+// comes when its application writes. At most a second makes a timeout of three, as
+// RFC 6298, 5.7, has it after a handshake that took long.
 func (c *Conn) sampleHandshake(now Time) {
 	c.rtt.sample(min(now.Sub(c.lastSent), initialRTO))
 }

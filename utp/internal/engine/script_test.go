@@ -73,6 +73,16 @@ func TestTestScript(t *testing.T) {
 // rtt is the round trip of a script's handshake.
 const rtt = 20 * time.Millisecond
 
+// What scripts ask a connection beyond what a driver does.
+
+func (c *Conn) Connected() bool { return c.state == connected }
+
+func (c *Conn) OwnKind() bool { return c.ownKind }
+
+func (c *Conn) Embryonic() bool { return c.state == synRecv }
+
+func (c *Conn) SRTT() time.Duration { return c.rtt.srtt }
+
 // packet is what a script says about a datagram. A field that is nil is not
 // compared in want, and what an honest peer would say in recv. Otherwise it is
 // an int or, in want, a match.
