@@ -30,9 +30,10 @@ type dialing struct {
 
 	mu sync.Mutex // a leaf
 	// guarded by mu
-	lost  *Conn // the attempt that an ICMP message says has not arrived
-	again bool  // therefore the next one is to be made at once
-	err   error // why the dial cannot succeed
+	lost   *Conn // the attempt that an ICMP message says has not arrived
+	lostAt time.Time
+	again  bool  // therefore the next one is to be made at once
+	err    error // why the dial cannot succeed
 }
 
 func (d *dialing) report() {
@@ -53,6 +54,10 @@ func (d *dialing) hasten(c *Conn) {
 	}
 }
 
+// minRefusal is how much later the news of a SYN that was repeated is not that of the
+// first.
+const minRefusal = 100 * time.Millisecond
+
 // unreachable notes an ICMP message about the SYN of c. When that of another attempt
 // does not arrive either the dial is refused.
 func (d *dialing) unreachable(c *Conn) {
@@ -60,8 +65,8 @@ func (d *dialing) unreachable(c *Conn) {
 	defer d.mu.Unlock()
 	switch {
 	case d.lost == nil:
-		d.lost, d.again = c, true
-	case d.lost == c && (!d.repeats || d.again):
+		d.lost, d.lostAt, d.again = c, time.Now(), true
+	case d.lost == c && (!d.repeats || time.Since(d.lostAt) < minRefusal):
 		return // the same once more
 	default:
 		d.err = errno("connect", syscall.ECONNREFUSED)
