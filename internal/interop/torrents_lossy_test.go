@@ -24,6 +24,11 @@ func TestTorrentLossy(t *testing.T) {
 		{0.02, 2 << 20, 1 << 20},
 		{0.10, 256 << 10, 256 << 10},
 	} {
+		if c.loss > 0.05 && !*long {
+			// Now and then libtorrent holds a connection for alive that it has given up, when our RESET is lost too,
+			// and dials no other one for minutes.
+			continue
+		}
 		what := fmt.Sprintf("30 ms, %.0f %% lost, reordered, repeated: ours %d KiB, theirs %d KiB", 100*c.loss, c.ours>>10, c.theirs>>10)
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
