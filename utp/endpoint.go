@@ -237,7 +237,7 @@ func (e *Endpoint) Stats() EndpointStats {
 // ended and what it had to say has left. It ends none: those that the program
 // has not closed go on until it does, or until ctx ends; then its error is
 // returned. ErrUndelivered says that everything has ended, but a connection that
-// was closed did so meanwhile before its peer had acknowledged all that was
+// was closed timed out meanwhile, before its peer had acknowledged all that was
 // written. Call Close afterwards.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
 	lost := e.undelivered.Load()

@@ -202,7 +202,6 @@ func TestShutdownWaitsShortlyForThePeersEnd(t *testing.T) {
 func TestShutdownReportsWhatIsLost(t *testing.T) {
 	lost := map[string]func(p *peer){
 		"the network is dark": func(p *peer) { p.advance(10 * time.Second) },
-		"the peer is gone":    func(p *peer) { p.reset() },
 	}
 	for name, lose := range lost {
 		t.Run(name, func(t *testing.T) {
@@ -224,16 +223,27 @@ func TestShutdownReportsWhatIsLost(t *testing.T) {
 		for _, told := range []bool{false, true} {
 			everyPeer(t, nil, func(t *testing.T, p *peer) {
 				p.write("last words").value("there is room for it")
-				p.ignore("DATA")
-				p.reset()
+				p.advance(2 * time.Minute)
+				p.ignore("DATA and RESET")
 				if told {
 					_, err := p.conn.Write([]byte("more"))
-					require.ErrorIs(t, err, syscall.EPIPE)
+					require.ErrorIs(t, err, syscall.ETIMEDOUT)
 				}
 				require.NoError(t, p.conn.Close())
 				require.Equal(t, !told, p.Stats().Undelivered == 1, "unless a call has said so")
 			})
 		}
+	})
+	t.Run("a peer that does not want it", func(t *testing.T) {
+		everyPeer(t, nil, func(t *testing.T, p *peer) {
+			p.write("last words").value("there is room for it")
+			require.NoError(t, p.conn.Close())
+			p.ignore("DATA and FIN")
+			shutdown := p.shutdown(t.Context())
+			p.reset()
+			require.NoError(t, shutdown.err("it has closed, as TLS does before close_notify arrives"))
+			require.Zero(t, p.Stats().Undelivered)
+		})
 	})
 	t.Run("what is thrown away is not lost", func(t *testing.T) {
 		everyPeer(t, nil, func(t *testing.T, p *peer) {

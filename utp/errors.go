@@ -12,7 +12,8 @@ import (
 )
 
 // ErrUndelivered is what Shutdown returns when a connection that was closed could
-// not deliver everything: its peer was gone, or did not answer for too long.
+// not deliver everything: its peer did not answer for too long. A peer that resets
+// the connection did not want the rest, which is no error.
 var ErrUndelivered = errors.New("utp: not everything that was written has been delivered")
 
 // network is what net.OpError and Addr.Network say.

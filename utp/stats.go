@@ -78,5 +78,5 @@ type EndpointStats struct {
 	Unroutable   uint64 // packets for no connection
 	ResetsSent   uint64 // RESETs in answer to those
 	SendErrors   uint64 // datagrams that the system refused to send
-	Undelivered  uint64 // connections that were closed, and ended before all was acknowledged without a call having said so
+	Undelivered  uint64 // connections that were closed, and timed out before all was acknowledged without a call having said so
 }

@@ -63,9 +63,10 @@ func (c *Conn) abort(r Reason) {
 	c.close(r)
 }
 
-// Undelivered reports whether the connection ended, other than by Abort, before the
-// peer had acknowledged everything that was written and the FIN. Others need not
-// acknowledge the FIN: libutp does not if there was no data.
+// Undelivered reports whether the connection timed out before the peer had
+// acknowledged everything that was written and the FIN. Others need not acknowledge
+// the FIN: libutp does not if there was no data. A peer that sends a RESET does not
+// want the rest: that of TLS, its close_notify, ends like this every day.
 func (c *Conn) Undelivered() bool { return c.undelivered }
 
 // Forget ends the connection without a word to the peer.
@@ -83,8 +84,7 @@ func (c *Conn) close(r Reason) {
 	if r == Aborted {
 		c.in.clear(c.params.Memory)
 	}
-	c.undelivered = (r == TimedOut || r == ResetByPeer) &&
-		(c.buf.len() > 0 || c.ownKind && !c.Flushed())
+	c.undelivered = r == TimedOut && (c.buf.len() > 0 || c.ownKind && !c.Flushed())
 	c.state, c.reason = closed, r
 	c.timers = timers{}
 	c.synDue, c.askDue = false, false
